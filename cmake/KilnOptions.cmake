@@ -1,0 +1,38 @@
+# Compiler settings that hold for every target, and the libraries that rooms may name.
+find_package(PkgConfig REQUIRED)
+find_package(Threads REQUIRED)
+find_package(OpenSSL 3 REQUIRED)
+find_package(CURL REQUIRED)
+find_package(SQLite3 REQUIRED)
+find_package(fmt REQUIRED)
+find_package(nlohmann_json REQUIRED)
+find_package(GTest REQUIRED)
+pkg_check_modules(pugixml REQUIRED IMPORTED_TARGET pugixml)
+pkg_check_modules(yaml-cpp REQUIRED IMPORTED_TARGET yaml-cpp)
+pkg_check_modules(libarchive REQUIRED IMPORTED_TARGET libarchive)
+pkg_check_modules(libzstd REQUIRED IMPORTED_TARGET libzstd)
+
+add_library(kiln_options INTERFACE)
+target_compile_options(kiln_options INTERFACE
+  -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Wimplicit-fallthrough -Werror)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  # GCC 12 reports these falsely through std::optional and std::string at -O2 and above (gcc bugs 80635, 105651).
+  target_compile_options(kiln_options INTERFACE -Wno-maybe-uninitialized -Wno-restrict -Wno-stringop-overflow -Wno-array-bounds)
+endif()
+if(KILN_SANITIZE)
+  target_compile_options(kiln_options INTERFACE -fsanitize=${KILN_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  target_link_options(kiln_options INTERFACE -fsanitize=${KILN_SANITIZE})
+endif()
+target_link_libraries(kiln_options INTERFACE Threads::Threads)
+if(NOT KILN_SANITIZE)
+  find_program(KILN_LLD ld.lld)
+  if(KILN_LLD)
+    target_link_options(kiln_options INTERFACE -fuse-ld=lld)
+  endif()
+endif()
+
+find_program(KILN_CCACHE ccache)
+if(KILN_CCACHE)
+  # Relative to the checkout, so that a fresh clone finds what another one has compiled.
+  set(CMAKE_CXX_COMPILER_LAUNCHER env CCACHE_BASEDIR=${CMAKE_SOURCE_DIR} CCACHE_NOHASHDIR=1 ${KILN_CCACHE})
+endif()

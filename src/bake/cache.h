@@ -1,0 +1,35 @@
+// Cache: which blob of the store is the layer of a key. Private to this room.
+//
+// layers/<key>  one small file each, written whole or not at all; a broken one, or one whose blob is gone, is a miss
+// locks/<xx>    by the key's first two digits: two bakes do not make the same layer at once
+// apt/<release> package lists and archives, under apt/<release>.lock
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "base/digest.h"
+#include "host/file.h"
+#include "host/lock.h"
+#include "store/store.h"
+
+namespace kiln::bake {
+
+class Cache {
+ public:
+  // `store` must outlive the cache. Makes the folder.
+  Cache(const host::Path& folder, const store::Store& store);
+
+  std::optional<store::Blob> find(const Digest& key) const;
+  void put(const Digest& key, const store::Blob& blob) const;
+  // Held while the layer is made; waits for another bake that makes it.
+  host::FileLock lock(const Digest& key, Time now) const;
+  host::FileLock lock_apt(const std::string& release, Time now) const;
+  host::Path apt_folder(const std::string& release) const;
+
+ private:
+  host::Path folder_;
+  const store::Store& store_;
+};
+
+}  // namespace kiln::bake

@@ -1,0 +1,95 @@
+// Files: the calls, each with its path in its error.
+#include "bake/files.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <string>
+
+#include "base/error.h"
+
+namespace kiln::bake {
+namespace {
+
+Error failed(const char* attempted, const host::Path& path, int code) {
+  const ErrorCode kind = code == ENOSPC || code == EDQUOT  ? ErrorCode::disk_full
+                         : code == EACCES || code == EPERM ? ErrorCode::denied
+                         : code == ENOENT                  ? ErrorCode::not_found
+                                                           : ErrorCode::io;
+  return {kind, fmt::format("{} {}: {}", attempted, path.string(), std::strerror(code))};
+}
+
+host::FileDescriptor open_file(const host::Path& path, int flags, unsigned mode = 0) {
+  host::FileDescriptor fd(::open(path.c_str(), flags | O_CLOEXEC | O_NOFOLLOW, mode));
+  if (!fd) throw failed("opening", path, errno);
+  return fd;
+}
+
+template <typename Use>
+void read_all(const host::Path& path, Use&& use) {
+  const host::FileDescriptor fd = open_file(path, O_RDONLY);
+  std::array<char, 1 << 16> buffer;
+  for (;;) {
+    const ssize_t got = ::read(fd.get(), buffer.data(), buffer.size());
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) throw failed("reading", path, errno);
+    if (got == 0) return;
+    use(std::string_view(buffer.data(), static_cast<std::size_t>(got)));
+  }
+}
+
+}  // namespace
+
+Digest digest_of_file(const host::Path& path) {
+  Sha256 sha;
+  read_all(path, [&](std::string_view bytes) { sha.update(bytes); });
+  return sha.finish();
+}
+
+Digest copy_content(const host::Path& from, const host::Path& to) {
+  const host::FileDescriptor out = open_file(to, O_WRONLY | O_CREAT | O_EXCL, 0600);
+  Sha256 sha;
+  read_all(from, [&](std::string_view bytes) {
+    sha.update(bytes);
+    while (!bytes.empty()) {
+      const ssize_t put = ::write(out.get(), bytes.data(), bytes.size());
+      if (put < 0 && errno != EINTR) throw failed("writing", to, errno);
+      if (put > 0) bytes.remove_prefix(static_cast<std::size_t>(put));
+    }
+  });
+  return sha.finish();
+}
+
+void set_owner_and_mode(const host::Path& path, std::uint32_t uid, std::uint32_t gid, unsigned mode) {
+  if (::lchown(path.c_str(), uid, gid) != 0) throw failed("setting the owner of", path, errno);
+  if (std::filesystem::is_symlink(path)) return;
+  // After the owner: changing that clears set-user-id.
+  if (::chmod(path.c_str(), mode) != 0) throw failed("setting the mode of", path, errno);
+}
+
+void set_time(const host::Path& path, std::int64_t seconds, std::int64_t nanoseconds) {
+  const std::array<timespec, 2> times = {timespec{seconds, nanoseconds}, timespec{seconds, nanoseconds}};
+  if (::utimensat(AT_FDCWD, path.c_str(), times.data(), AT_SYMLINK_NOFOLLOW) != 0)
+    throw failed("setting the time of", path, errno);
+}
+
+void remove_overlay_notes(const host::Path& path) {
+  std::array<char, 1 << 16> names;
+  const ssize_t size = ::llistxattr(path.c_str(), names.data(), names.size());
+  if (size < 0 && errno == ENOTSUP) return;
+  if (size < 0) throw failed("reading the attributes of", path, errno);
+  for (std::string_view rest(names.data(), static_cast<std::size_t>(size)); !rest.empty();) {
+    const std::string name(rest.substr(0, rest.find('\0')));
+    rest.remove_prefix(name.size() + 1);
+    if (!name.starts_with("trusted.overlay.") || name == "trusted.overlay.opaque") continue;
+    if (::lremovexattr(path.c_str(), name.c_str()) != 0) throw failed("removing an attribute of", path, errno);
+  }
+}
+
+}  // namespace kiln::bake

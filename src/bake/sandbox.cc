@@ -1,0 +1,172 @@
+// Sandbox: mounts and systemd-nspawn.
+#include "bake/sandbox.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <exception>
+#include <thread>
+
+#include "bake/files.h"
+#include "base/error.h"
+#include "base/text.h"
+
+namespace kiln::bake {
+namespace {
+
+// systemd-nspawn names a container once a machine; several bakes may run in one process.
+std::string container_name() {
+  static std::atomic<unsigned> next{0};
+  return fmt::format("kiln-bake-{}-{}", ::getpid(), next++);
+}
+
+bool kernel_has(const std::string& file_system) {
+  const auto listed = [&] {
+    for (const std::string& line : split(host::read_file("/proc/filesystems"), '\n')) {
+      if (line.ends_with("\t" + file_system)) return true;
+    }
+    return false;
+  };
+  if (listed()) return true;
+  if (host::find_program("modprobe").empty()) return false;
+  host::Command command;
+  command.argv = {"modprobe", "-q", file_system};
+  host::run(command);
+  return listed();
+}
+
+void as_system_folder(const host::Path& path) {
+  set_owner_and_mode(path, 0, 0, 0755);
+  set_time(path, kLayerEpochSeconds);
+}
+
+void write_tool(const host::Path& path, std::string_view content, unsigned mode) {
+  host::make_folders(path.parent_path());
+  host::write_file(path, content, mode);
+  // Whatever our umask is.
+  set_owner_and_mode(path, 0, 0, mode);
+  set_time(path, kLayerEpochSeconds);
+  for (host::Path at = path.parent_path(); at.filename() != "tools"; at = at.parent_path()) as_system_folder(at);
+}
+
+// An addition to the root while it is baked, never part of a layer: invoke-rc.d and deb-systemd-invoke ask
+// policy-rc.d, and 101 means "do not start anything"; the resolver is the host's.
+void make_tools(const host::Path& tools) {
+  host::make_folders(tools);
+  write_tool(tools / "usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n", 0755);
+  std::error_code error;
+  const std::string resolver =
+      std::filesystem::exists("/etc/resolv.conf", error) ? host::read_file("/etc/resolv.conf") : std::string();
+  write_tool(tools / "etc/resolv.conf", resolver, 0644);
+}
+
+}  // namespace
+
+void check_can_mount() {
+  if (::geteuid() != 0)
+    throw Error(ErrorCode::denied, "baking needs root: it mounts layers and runs steps in a container",
+                "run it again with sudo");
+  for (const char* file_system : {"erofs", "overlay"}) {
+    if (kernel_has(file_system)) continue;
+    throw Error(ErrorCode::unsupported, fmt::format("this kernel has no file system '{}'", file_system),
+                "install Debian's own kernel (apt-get install linux-image-amd64) and boot it");
+  }
+}
+
+void with_private_mounts(const std::function<void()>& body) {
+  std::exception_ptr failure;
+  std::thread thread([&] {
+    try {
+      // Slave, not private: what the host unmounts meanwhile goes here too, so that a bake keeps nobody's disk busy.
+      if (::unshare(CLONE_NEWNS) != 0 || ::mount(nullptr, "/", nullptr, MS_REC | MS_SLAVE, nullptr) != 0) {
+        throw Error(errno == EPERM ? ErrorCode::denied : ErrorCode::io,
+                    fmt::format("making a mount namespace: {}", std::strerror(errno)));
+      }
+      // systemd-nspawn's notes about its containers end with us too.
+      host::make_folders("/run/systemd/nspawn");
+      if (::mount("kiln", "/run/systemd/nspawn", "tmpfs", 0, "size=1m,mode=0755") != 0) {
+        throw Error(ErrorCode::io, fmt::format("mounting a tmpfs on /run/systemd/nspawn: {}", std::strerror(errno)));
+      }
+      body();
+    } catch (...) {
+      failure = std::current_exception();
+    }
+  });
+  thread.join();
+  if (failure) std::rethrow_exception(failure);
+}
+
+MergedRoot::MergedRoot(host::Path work, const std::vector<host::Path>& layers, bool writable) : work_(std::move(work)) {
+  make_tools(work_ / "tools");
+  for (const char* name : {"root", "exchange", "upper", "work"}) host::make_folders(work_ / name);
+  // The root's own attributes come from the topmost folder.
+  as_system_folder(work_ / "upper");
+  as_system_folder(work_ / "tools");
+  std::string lower = "tools";
+  for (std::size_t i = layers.size(); i-- > 0;) {
+    const std::string name = fmt::format("{}", i);
+    host::make_folders(work_ / name);
+    host::run_checked({"mount", "-t", "erofs", "-o", "loop,ro", layers[i].string(), (work_ / name).string()});
+    lower += ":" + name;
+  }
+  // redirect_dir and metacopy would write layers that only make sense beside the ones they were made on. `volatile`:
+  // nobody reads the upper folder of a bake that was cut off, so nothing needs to wait for the disk.
+  std::string options = fmt::format("lowerdir={}", lower);
+  if (writable) options += ",upperdir=upper,workdir=work,redirect_dir=off,metacopy=off,index=off,volatile";
+  // Relative names, because the kernel takes at most a page of options.
+  if (::chdir(work_.c_str()) != 0 ||
+      ::mount("overlay", "root", "overlay", writable ? 0 : MS_RDONLY, options.c_str()) != 0) {
+    throw Error(
+        errno == EINVAL ? ErrorCode::unsupported : ErrorCode::io,
+        fmt::format("mounting {} layers as an overlay in {}: {}", layers.size(), work_.string(), std::strerror(errno)),
+        "the store must be on ext4, xfs or btrfs; KILN_HOME moves it");
+  }
+}
+
+host::CommandResult MergedRoot::run(const Inside& inside) const {
+  host::Command command;
+  command.argv = bound_to_us();
+  for (const char* word : {"systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--as-pid2",
+                           "--resolv-conf=off", "--timezone=off", "--link-journal=no", "--hostname=kiln"}) {
+    command.argv.emplace_back(word);
+  }
+  command.argv.push_back(inside.terminal ? "--console=interactive" : "--console=pipe");
+  command.argv.push_back("--machine=" + container_name());
+  command.argv.push_back("--directory=" + root().string());
+  command.argv.push_back(fmt::format("--bind={}:/run/kiln", exchange().string()));
+  for (const auto& [from, to] : inside.binds) command.argv.push_back(fmt::format("--bind={}:{}", from.string(), to));
+  for (const auto& [name, value] : bake_environment())
+    command.argv.push_back(fmt::format("--setenv={}={}", name, value));
+  command.argv.push_back("--");
+  command.argv.insert(command.argv.end(), inside.argv.begin(), inside.argv.end());
+  command.on_output = inside.on_output;
+  if (inside.terminal) return {.status = host::run_attached(command), .timed_out = false, .out = {}, .err = {}};
+  return host::run(command);
+}
+
+std::vector<std::pair<std::string, std::string>> bake_environment() {
+  std::vector<std::pair<std::string, std::string>> environment = {
+      {"DEBIAN_FRONTEND", "noninteractive"},
+      {"LANG", "C.UTF-8"},
+      {"PYTHONDONTWRITEBYTECODE", "1"},
+      {"SOURCE_DATE_EPOCH", fmt::format("{}", kLayerEpochSeconds)}};
+  for (const char* name : {"http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"}) {
+    if (const char* value = std::getenv(name)) environment.emplace_back(name, value);
+  }
+  return environment;
+}
+
+std::vector<std::string> bound_to_us() {
+  // host::run ends `unshare` with us; it ends its child, which is the init of a pid namespace, and the kernel ends all
+  // that is in that.
+  return {"unshare", "--pid", "--fork", "--kill-child", "--mount-proc"};
+}
+
+}  // namespace kiln::bake

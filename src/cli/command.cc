@@ -1,0 +1,66 @@
+// Command: the table of verbs, and how their words are read.
+#include "cli/command.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "cli/embedded.h"
+
+namespace kiln::cli {
+
+const std::vector<Command>& commands() {
+  static const std::vector<Command> kCommands = {
+      {"init", "write a first kiln.yaml", run_init},
+      {"bake", "make an image from kiln.yaml and publish it", run_bake},
+      {"images", "list the images that were baked, and where they are placed", run_images},
+      {"plan", "show what a deployment would do", run_plan},
+      {"deploy", "replace the fleet by a version", run_deploy},
+      {"status", "show the fleet as it is", run_status},
+      {"rollback", "go back to the version before, without a bake", run_rollback},
+      {"destroy", "end everything that belongs to the app", run_destroy},
+      {"region", "run the AWS region on this machine", run_region},
+      {"ledger", "read and verify what was done, by whom and when", run_ledger},
+      {"load", "send requests at a steady rate and check every answer", run_load},
+      {"doctor", "check whether this host can run a region with real instances", run_doctor},
+      {"demo", "walk through a whole deployment on this machine", run_demo},
+  };
+  return kCommands;
+}
+
+std::string_view help_page(std::string_view command) {
+  for (const EmbeddedFile& page : help_pages()) {
+    if (page.name == command) return page.text;
+  }
+  return {};
+}
+
+bool parse(CLI::App& app, std::string_view command, const std::vector<std::string>& words) {
+  for (const std::string& word : words) {
+    if (word == "--help" || word == "-h") {
+      say(trim(help_page(command)));
+      return false;
+    }
+    if (word == "--") break;
+  }
+  app.set_help_flag();
+  try {
+    app.parse(std::vector<std::string>(words.rbegin(), words.rend()));
+    return true;
+  } catch (const CLI::ParseError& error) {
+    std::string next = fmt::format("See: kiln help {}", command);
+    std::vector<std::string> known;
+    for (const CLI::Option* option : app.get_options()) known.push_back("--" + option->get_single_name());
+    for (const std::string& word : words) {
+      if (!word.starts_with("--")) continue;
+      std::string name = word.substr(0, word.find('='));
+      if (std::find(known.begin(), known.end(), name) != known.end()) continue;
+      if (auto near = nearest(name, known)) next = fmt::format("Did you mean {}? See: kiln help {}", *near, command);
+    }
+    throw Error(ErrorCode::usage, fmt::format("kiln {}: {}", command, error.what()), next);
+  }
+}
+
+}  // namespace kiln::cli

@@ -1,0 +1,45 @@
+// Command: one verb of `kiln`. Each has a file under commands/ and a page of the same name under help/.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cli/context.h"
+
+namespace CLI {
+class App;
+}
+
+namespace kiln::cli {
+
+struct Command {
+  std::string_view name;
+  std::string_view summary;  // one line for `kiln help`
+  int (*run)(Context& context, const std::vector<std::string>& words);
+};
+
+// In the order in which a user meets them.
+const std::vector<Command>& commands();
+// The help page of a command, or empty.
+std::string_view help_page(std::string_view command);
+
+// Reads a command's words: options as `app` declares them. `--help` prints the page and returns false; what is wrong is
+// an Error(usage) that names the word and the nearest option.
+bool parse(CLI::App& app, std::string_view command, const std::vector<std::string>& words);
+
+int run_init(Context& context, const std::vector<std::string>& words);
+int run_bake(Context& context, const std::vector<std::string>& words);
+int run_images(Context& context, const std::vector<std::string>& words);
+int run_plan(Context& context, const std::vector<std::string>& words);
+int run_deploy(Context& context, const std::vector<std::string>& words);
+int run_status(Context& context, const std::vector<std::string>& words);
+int run_rollback(Context& context, const std::vector<std::string>& words);
+int run_destroy(Context& context, const std::vector<std::string>& words);
+int run_region(Context& context, const std::vector<std::string>& words);
+int run_ledger(Context& context, const std::vector<std::string>& words);
+int run_load(Context& context, const std::vector<std::string>& words);
+int run_doctor(Context& context, const std::vector<std::string>& words);
+int run_demo(Context& context, const std::vector<std::string>& words);
+
+}  // namespace kiln::cli

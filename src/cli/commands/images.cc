@@ -1,0 +1,64 @@
+// kiln images: the catalog as a list.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include "base/text.h"
+#include "catalog/catalog.h"
+#include "cli/command.h"
+
+namespace kiln::cli {
+namespace {
+
+nlohmann::json to_json(const catalog::Image& image) {
+  nlohmann::json placements = nlohmann::json::array();
+  for (const catalog::Placement& placement : image.placements) {
+    placements.push_back({{"account", placement.account},
+                          {"region", placement.region},
+                          {"ami", placement.ami},
+                          {"placed", format_iso8601(placement.placed)}});
+  }
+  return {{"app", image.app},
+          {"version", image.version},
+          {"digest", image.digest.str()},
+          {"built", format_iso8601(image.built)},
+          {"commit", image.commit.empty() ? nlohmann::json() : nlohmann::json(image.commit)},
+          {"recipe", image.recipe.str()},
+          {"base", image.base},
+          {"size_bytes", image.size_bytes},
+          {"placements", placements}};
+}
+
+}  // namespace
+
+int run_images(Context& context, const std::vector<std::string>& words) {
+  CLI::App parser;
+  bool json = false;
+  std::string app;
+  parser.add_flag("--json", json);
+  parser.add_option("app", app);
+  if (!parse(parser, "images", words)) return 0;
+  ledger::Ledger ledger(context.ledger_folder(), context.clock, context.actor());
+  std::vector<catalog::Image> images = catalog::Catalog(ledger).images(app);
+  if (json) {
+    nlohmann::json list = nlohmann::json::array();
+    for (const catalog::Image& image : images) list.push_back(to_json(image));
+    say_json({{"images", list}});
+    return 0;
+  }
+  if (images.empty()) {
+    talk(app.empty() ? "no image has been baked yet; in an app's folder: kiln bake"
+                     : fmt::format("no image of '{}' has been baked yet", app));
+    return 0;
+  }
+  say(fmt::format("{:<24} {:<12} {:<22} {:>8}  {:<8} {}", "IMAGE", "DIGEST", "AMI", "SIZE", "COMMIT", "BUILT"));
+  for (const catalog::Image& image : images) {
+    say(fmt::format("{:<24} {:<12} {:<22} {:>8}  {:<8} {}", image.name(), image.digest.short_str(),
+                    image.placements.empty() ? "-" : image.placements.back().ami, format_bytes(image.size_bytes),
+                    image.commit.empty() ? "-" : image.commit.substr(0, 8), format_iso8601(image.built)));
+  }
+  return 0;
+}
+
+}  // namespace kiln::cli

@@ -1,0 +1,101 @@
+// kiln region: the AWS region on this machine.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "cli/command.h"
+#include "cli/region_process.h"
+
+namespace kiln::cli {
+namespace {
+
+int status(Context& context, const std::string& name, bool json) {
+  auto record = read_region_record(context, name);
+  bool running = record && record->running();
+  if (json) {
+    nlohmann::json answer = {{"name", name}, {"running", running}};
+    if (record) {
+      answer["pid"] = running ? nlohmann::json(record->process.pid) : nlohmann::json();
+      answer["endpoint"] = record->endpoint;
+      answer["machines"] = record->machines;
+      answer["aws_region"] = record->aws_region;
+      answer["account"] = record->account;
+      answer["state_bytes"] = state_bytes(context.region_folder(name));
+    }
+    say_json(answer);
+    return 0;
+  }
+  if (!running) {
+    say(fmt::format("region '{}' {}", name,
+                    record ? "is stopped; kiln region start brings it back" : "does not exist"));
+    return 0;
+  }
+  say(fmt::format("region '{}' runs as process {}", name, record->process.pid));
+  say(fmt::format("  endpoint   {}   ({}, account {})", record->endpoint, record->aws_region, record->account));
+  say(fmt::format("  machines   {}", record->machines));
+  say(fmt::format("  state      {}  {}", context.region_folder(name).string(),
+                  format_bytes(state_bytes(context.region_folder(name)))));
+  say("  every call is signed and checked; IAM policies are not enforced");
+  return 0;
+}
+
+int print_environment(Context& context, const std::string& name) {
+  RegionRecord record = require_region(context, name);
+  say(fmt::format("export AWS_ENDPOINT_URL={}", record.endpoint));
+  say(fmt::format("export AWS_REGION={} AWS_DEFAULT_REGION={}", record.aws_region, record.aws_region));
+  say(fmt::format("export AWS_ACCESS_KEY_ID={}", record.access_key));
+  say(fmt::format("export AWS_SECRET_ACCESS_KEY={}", record.secret_key));
+  say("unset AWS_SESSION_TOKEN AWS_PROFILE");
+  return 0;
+}
+
+}  // namespace
+
+int run_region(Context& context, const std::vector<std::string>& words) {
+  CLI::App parser;
+  std::string verb;
+  RegionStart start;
+  bool json = false;
+  parser.add_option("verb", verb)
+      ->required()
+      ->check(CLI::IsMember({"start", "serve", "status", "env", "log", "stop", "reset"}));
+  parser.add_option("--name", start.name)->check([](const std::string& name) {
+    bool good = !name.empty() && name.size() <= 32 &&
+                name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-") == std::string::npos;
+    return good ? std::string() : "a region's name has small letters, digits and '-', at most 32";
+  });
+  parser.add_option("--port", start.port)->check(CLI::Range(0, 65535));
+  parser.add_option("--machines", start.machines)->check(CLI::IsMember({"nspawn", "simulated"}));
+  parser.add_flag("--json", json);
+  if (!parse(parser, "region", words)) return 0;
+  if (verb == "serve") return serve_region(context, start);
+  if (verb == "status") return status(context, start.name, json);
+  if (verb == "env") return print_environment(context, start.name);
+  if (verb == "log") {
+    host::Path log = context.region_folder(start.name) / "requests.log";
+    say(std::filesystem::exists(log) ? last_lines(host::read_file(log), 50) : "no call yet");
+    return 0;
+  }
+  if (verb == "stop") {
+    stop_region(context, start.name);
+    say(fmt::format("region '{}' is stopped", start.name));
+    return 0;
+  }
+  if (verb == "reset") {
+    reset_region(context, start.name);
+    say(fmt::format("region '{}' is gone", start.name));
+    return 0;
+  }
+  RegionRecord record = start_region(context, start);
+  if (json) {
+    say_json({{"name", record.name}, {"pid", record.process.pid}, {"endpoint", record.endpoint}});
+  } else {
+    say(fmt::format("region '{}' answers at {}", record.name, record.endpoint));
+  }
+  return 0;
+}
+
+}  // namespace kiln::cli

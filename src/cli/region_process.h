@@ -1,0 +1,34 @@
+// RegionProcess: the region as a process of this machine: started, found, ended, forgotten.
+//
+// The control plane may die at any moment: its instances and its load balancer go on, and the next start finds them.
+#pragma once
+
+#include <string>
+
+#include "cli/context.h"
+#include "cli/session.h"
+
+namespace kiln::cli {
+
+inline constexpr int kDefaultPort = 4577;
+
+struct RegionStart {
+  std::string name = std::string(kDefaultRegion);
+  int port = kDefaultPort;  // 0: a free one
+  std::string machines = "nspawn";
+};
+
+// Starts it in the background and returns when it answers. One that runs is returned as it is. Throws what stopped it
+// from starting: Error(denied) without root, Error(held) for a port in use, Error(missing_program), Error(unsupported).
+RegionRecord start_region(Context& context, const RegionStart& start);
+// The control plane itself, in this process, until SIGTERM or SIGINT. Instances and balancer go on after it.
+int serve_region(Context& context, const RegionStart& start);
+// Ends control plane, instances, load balancer and network. Fine when nothing runs.
+void stop_region(Context& context, const std::string& name);
+// Stops it and removes its folder.
+void reset_region(Context& context, const std::string& name);
+
+// Bytes that its folder takes on disk.
+std::uint64_t state_bytes(const host::Path& folder);
+
+}  // namespace kiln::cli

@@ -1,0 +1,179 @@
+// Session: opening what a command works on.
+#include "cli/session.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "bake/bake.h"
+#include "base/text.h"
+#include "cli/progress.h"
+#include "deploy/publish.h"
+#include "store/store.h"
+#include "wire/sts.h"
+
+namespace kiln::cli {
+namespace {
+
+aws::Environment environment_of(const RegionRecord& record) {
+  return [record](const std::string& name) -> std::string {
+    if (name == "AWS_ACCESS_KEY_ID") return record.access_key;
+    if (name == "AWS_SECRET_ACCESS_KEY") return record.secret_key;
+    if (name == "AWS_REGION") return record.aws_region;
+    if (name == "AWS_ENDPOINT_URL") return record.endpoint;
+    // Nothing of the user's own AWS configuration may lead a call for the local region elsewhere.
+    if (name == "AWS_CONFIG_FILE" || name == "AWS_SHARED_CREDENTIALS_FILE") return "/dev/null";
+    return {};
+  };
+}
+
+aws::Config config_of(Context& context, const spec::Environment& environment) {
+  if (environment.local) return aws::Config::load(environment_of(require_region(context, std::string(kDefaultRegion))));
+  aws::Overrides overrides;
+  overrides.region = environment.region;
+  overrides.endpoint = environment.endpoint;
+  return aws::Config::load(aws::process_environment(), overrides);
+}
+
+}  // namespace
+
+std::optional<RegionRecord> read_region_record(const Context& context, const std::string& name) {
+  host::Path path = context.region_folder(name) / "region.json";
+  if (!std::filesystem::exists(path)) return std::nullopt;
+  try {
+    nlohmann::json json = nlohmann::json::parse(host::read_file(path));
+    RegionRecord record;
+    record.name = name;
+    record.process = host::ProcessRef::parse(json.at("process").get<std::string>()).value_or(host::ProcessRef{});
+    record.endpoint = json.at("endpoint").get<std::string>();
+    record.machines = json.at("machines").get<std::string>();
+    record.aws_region = json.at("aws_region").get<std::string>();
+    record.account = json.at("account").get<std::string>();
+    record.access_key = json.at("access_key").get<std::string>();
+    record.secret_key = json.at("secret_key").get<std::string>();
+    record.slot = json.at("slot").get<int>();
+    return record;
+  } catch (const nlohmann::json::exception& error) {
+    throw Error(ErrorCode::corrupt, fmt::format("{} cannot be read: {}", path.string(), error.what()),
+                fmt::format("Run: kiln region reset --name {}", name));
+  }
+}
+
+void write_region_record(const Context& context, const RegionRecord& record) {
+  nlohmann::json json = {{"process", record.process.str()}, {"endpoint", record.endpoint},
+                         {"machines", record.machines},     {"aws_region", record.aws_region},
+                         {"account", record.account},       {"access_key", record.access_key},
+                         {"secret_key", record.secret_key}, {"slot", record.slot}};
+  host::write_file(context.region_folder(record.name) / "region.json", json.dump(2) + "\n", 0600);
+}
+
+RegionRecord require_region(const Context& context, const std::string& name) {
+  auto record = read_region_record(context, name);
+  if (record && record->running()) return *record;
+  std::string start = name == kDefaultRegion ? "kiln region start" : "kiln region start --name " + name;
+  throw Error(ErrorCode::unavailable, fmt::format("no region '{}' runs on this machine", name), "Start it: " + start);
+}
+
+spec::App load_app(const Context& context) {
+  host::Path path = context.folder / "kiln.yaml";
+  if (!std::filesystem::exists(path)) {
+    throw Error(ErrorCode::usage, fmt::format("there is no kiln.yaml in {}", context.folder.string()),
+                "Go to the app's folder, name it with -C, or write a first one: kiln init");
+  }
+  std::string text = host::read_file(path);
+  return spec::parse_app(text, "kiln.yaml");
+}
+
+Connection::Connection(Context& context, const spec::Environment& environment) : local_(environment.local) {
+  aws::Config config = config_of(context, environment);
+  region_ = config.region();
+  aws::Client::Options options;
+  options.user_agent = fmt::format("kiln/{}", kVersion);
+  options.cancelled = [] { return Context::interrupted().load(); };
+  client_ = std::make_unique<aws::Client>(std::move(config), transport_, context.clock, context.random, options);
+  with_context(fmt::format("asking {} who we are", environment.name),
+               [&] { account_ = client_->call<wire::sts::GetCallerIdentity>({}).account.value_or(""); });
+}
+
+Session::Session(Context& context, const std::string& environment_name)
+    : app(load_app(context)),
+      environment(app.environment(environment_name)),
+      names(fleet::names_of(app.name, environment.name == "local" ? "" : environment.name)),
+      ledger(context.ledger_folder(), context.clock, context.actor()),
+      catalog(ledger),
+      connection(context, environment) {}
+
+const spec::FleetSpec& Session::fleet() const {
+  if (environment.fleet) return *environment.fleet;
+  throw Error(ErrorCode::usage, "kiln.yaml has no 'fleet': it says what to bake, not what to run",
+              "Add a fleet, for example: fleet: {size: 2, listen: {port: 80}}");
+}
+
+namespace {
+
+catalog::Image image_of(Context& context, const spec::App& app, catalog::Catalog& catalog,
+                        const std::string& reference) {
+  if (!reference.empty()) return catalog.find(reference, app.name);
+  if (app.image.version_kind == spec::VersionKind::timestamp) return catalog.find("latest", app.name);
+  std::string version = bake::resolve_version(app, context.folder, context.clock.now());
+  if (auto image = catalog.find_version(app.name, version)) return *image;
+  throw Error(ErrorCode::not_found, fmt::format("{} {} has not been baked", app.name, version),
+              "Bake it: kiln bake. Or name another image: --image VERSION (see kiln images)");
+}
+
+}  // namespace
+
+std::string publish(Context& context, const catalog::Image& image, catalog::Catalog& catalog, Connection& connection) {
+  if (!connection.local()) {
+    throw Error(ErrorCode::unsupported, fmt::format("{} cannot be placed in AWS yet", image.name()),
+                "This version of Kiln places images in the region on this machine only: endpoint: local");
+  }
+  deploy::PlacementRequest request;
+  request.app = image.app;
+  request.version = image.version;
+  request.digest = image.digest;
+  request.description = fmt::format("{} {}, baked by Kiln", image.app, image.version);
+  request.tags = image.metadata;
+  return with_context("publishing " + image.name(), [&] {
+    std::string ami = deploy::RegionPlacements(connection.client(), context.clock).place(request);
+    catalog.record_placed(image, {connection.account(), connection.region(), ami, context.clock.now()});
+    return ami;
+  });
+}
+
+deploy::Wanted wanted_of(Context& context, Session& session, const std::string& reference) {
+  catalog::Image image = image_of(context, session.app, session.catalog, reference);
+  deploy::Wanted wanted;
+  wanted.names = session.names;
+  wanted.fleet = session.fleet();
+  wanted.deploy = session.environment.deploy;
+  wanted.version = image.version;
+  wanted.digest = image.digest;
+  const catalog::Placement* placed = image.placed_in(session.connection.account(), session.connection.region());
+  wanted.ami = placed != nullptr ? placed->ami : publish(context, image, session.catalog, session.connection);
+  return wanted;
+}
+
+int run_engine(Context& context, Session& session, bool json, const std::string& load_file,
+               const std::function<deploy::Result(deploy::Engine&)>& body) {
+  context.watch_interrupts();
+  Progress progress(context, json, load_file);
+  deploy::EngineOptions options;
+  options.poll = session.connection.local() ? Duration(200) : Duration(5000);
+  options.cancelled = &Context::interrupted();
+  options.on_look = [&](const deploy::Moment& moment) { progress.show(moment); };
+  if (json) {
+    session.ledger.on_append([](const ledger::Entry& entry) { say(ledger::to_line(entry)); });
+  }
+  deploy::Engine engine(session.connection.client(), session.ledger, context.clock, context.random,
+                        context.locks_folder(), options);
+  deploy::Result result = body(engine);
+  progress.end();
+  if (!json) {
+    say(fmt::format("{}  ({})", result.why, format_seconds(result.took)));
+    if (!result.next.empty()) talk("  next: " + result.next);
+  }
+  return result.exit();
+}
+
+}  // namespace kiln::cli

@@ -1,0 +1,71 @@
+// History: the deployments of a fleet, as the ledger tells them.
+//
+// Kinds: `deployment.started`, `.intent`, `.outcome`, `.going_back`, `.holding`, `.left`, `.finished`. The subject of
+// each is the deployment's id; `started` and `finished` carry app and environment.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/digest.h"
+#include "base/time.h"
+#include "deploy/wanted.h"
+#include "ledger/ledger.h"
+
+namespace kiln::deploy {
+
+inline constexpr std::string_view kStarted = "deployment.started";
+inline constexpr std::string_view kIntent = "deployment.intent";
+inline constexpr std::string_view kOutcome = "deployment.outcome";
+inline constexpr std::string_view kGoingBack = "deployment.going_back";
+inline constexpr std::string_view kHolding = "deployment.holding";
+inline constexpr std::string_view kLeft = "deployment.left";
+inline constexpr std::string_view kFinished = "deployment.finished";
+// Subject: the app. What was deployed before it is gone, and its template versions with it.
+inline constexpr std::string_view kDestroyed = "fleet.destroyed";
+
+struct Deployment {
+  std::string id;
+  std::string app;
+  std::string environment;
+  std::string verb;           // "deploy" or "rollback"
+  std::int64_t sequence = 0;  // of its first entry
+  bool destroyed = false;     // the fleet that it made was ended since
+  std::string version;
+  Digest digest;
+  std::string ami;
+  std::string instance_type;
+  std::optional<std::int64_t> pinned_version;  // of the template, when it went back
+  std::string from_version;
+  std::int64_t from_template_version = 0;
+  std::int64_t template_version = 0;  // 0 until it finished
+  Digest fingerprint;
+  std::string actor;
+  Time started{};
+  std::optional<Time> ended;
+  std::optional<Outcome> outcome;  // nullopt: unfinished
+  std::string why;
+};
+
+class History {
+ public:
+  // `ledger` must outlive it.
+  explicit History(ledger::Ledger& ledger) : ledger_(ledger) {}
+
+  // Oldest first.
+  std::vector<Deployment> list(std::string_view app, std::string_view environment) const;
+  std::optional<Deployment> unfinished(std::string_view app, std::string_view environment) const;
+  // Of those that ended with `done`: the newest; and the newest of another version than the one that serves now.
+  std::optional<Deployment> last_successful(std::string_view app, std::string_view environment) const;
+  std::optional<Deployment> before(std::string_view app, std::string_view environment,
+                                   std::int64_t serving_template_version) const;
+  std::vector<ledger::Entry> entries(const std::string& deployment) const;
+
+ private:
+  ledger::Ledger& ledger_;
+};
+
+}  // namespace kiln::deploy

@@ -1,0 +1,80 @@
+// FileLock: flock(2) on a file that says who holds it.
+#include "host/lock.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "base/text.h"
+#include "host/internal/os_error.h"
+
+namespace kiln::host {
+namespace {
+
+FileDescriptor open_lock(const Path& path) {
+  FileDescriptor fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
+  if (!fd) throw os_error("opening the lock " + path.string(), errno);
+  return fd;
+}
+
+bool lock(const FileDescriptor& fd, int flags, const Path& path) {
+  while (::flock(fd.get(), LOCK_EX | flags) != 0) {
+    if (errno == EWOULDBLOCK) return false;
+    if (errno != EINTR) throw os_error("locking " + path.string(), errno);
+  }
+  return true;
+}
+
+// Written in place: the lock belongs to the inode, so the file is never replaced.
+void write_holder(const FileDescriptor& fd, std::string_view what, Time now, const Path& path) {
+  std::string text = fmt::format("{}\n{}\n{}\n", ::getpid(), format_iso8601(now), what);
+  if (::ftruncate(fd.get(), 0) != 0 ||
+      ::pwrite(fd.get(), text.data(), text.size(), 0) != static_cast<ssize_t>(text.size())) {
+    throw os_error("writing the lock " + path.string(), errno);
+  }
+}
+
+std::optional<LockHolder> read_holder(const Path& path) {
+  try {
+    std::vector<std::string> lines = split(read_file(path), '\n');
+    if (lines.size() < 3) return std::nullopt;
+    return LockHolder{static_cast<pid_t>(parse_int(lines[0]).value_or(0)), lines[2], parse_iso8601(lines[1])};
+  } catch (const Error&) {
+    return std::nullopt;
+  }
+}
+
+}  // namespace
+
+std::optional<FileLock> FileLock::try_take(const Path& path, std::string_view what, Time now) {
+  FileDescriptor fd = open_lock(path);
+  if (!lock(fd, LOCK_NB, path)) return std::nullopt;
+  write_holder(fd, what, now, path);
+  return FileLock(std::move(fd));
+}
+
+FileLock FileLock::take(const Path& path, std::string_view what, Time now) {
+  if (auto taken = try_take(path, what, now)) return std::move(*taken);
+  auto holder = read_holder(path);
+  if (!holder) throw Error(ErrorCode::held, fmt::format("{} is held by another process", path.string()));
+  throw Error(ErrorCode::held, fmt::format("'{}' (process {}) holds it since {}", holder->what, holder->pid,
+                                           format_iso8601(holder->since)));
+}
+
+FileLock FileLock::wait(const Path& path, std::string_view what, Time now) {
+  FileDescriptor fd = open_lock(path);
+  lock(fd, 0, path);
+  write_holder(fd, what, now, path);
+  return FileLock(std::move(fd));
+}
+
+std::optional<LockHolder> FileLock::holder(const Path& path) {
+  FileDescriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd || lock(fd, LOCK_NB, path)) return std::nullopt;
+  return read_holder(path);
+}
+
+}  // namespace kiln::host

@@ -1,0 +1,37 @@
+// FileLock: one holder at a time, across processes. The kernel lets go when the holder dies, however it dies.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "base/time.h"
+#include "host/file.h"
+#include "host/process.h"
+
+namespace kiln::host {
+
+struct LockHolder {
+  pid_t pid = 0;
+  std::string what;  // what the holder said it does: "kiln deploy web"
+  Time since{};
+  bool operator==(const LockHolder&) const = default;
+};
+
+class FileLock {
+ public:
+  // Takes the lock at `path` (made if missing, never removed) and writes who we are into it.
+  // Throws Error(held) that names the holder, what it does and since when.
+  static FileLock take(const Path& path, std::string_view what, Time now);
+  // As `take`, and nullopt when it is held.
+  static std::optional<FileLock> try_take(const Path& path, std::string_view what, Time now);
+  // Waits for it; for short critical sections.
+  static FileLock wait(const Path& path, std::string_view what, Time now);
+  // Who holds it now, if anybody.
+  static std::optional<LockHolder> holder(const Path& path);
+
+ private:
+  explicit FileLock(FileDescriptor fd) : fd_(std::move(fd)) {}
+  FileDescriptor fd_;
+};
+
+}  // namespace kiln::host

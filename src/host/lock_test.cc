@@ -1,0 +1,36 @@
+// One holder at a time.
+#include "host/lock.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include "base/error.h"
+
+namespace kiln::host {
+
+TEST(FileLock, SecondTakerIsToldWhoHoldsItAndSinceWhen) {
+  TemporaryFolder folder("kiln-test-");
+  Path path = folder.path() / "lock";
+  Time since = parse_iso8601("2026-01-02T03:04:05Z");
+  FileLock held = FileLock::take(path, "kiln deploy web", since);
+  try {
+    FileLock::take(path, "kiln deploy web", since);
+    FAIL() << "it must throw";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::held);
+    EXPECT_NE(error.message().find("kiln deploy web"), std::string::npos);
+    EXPECT_NE(error.message().find("2026-01-02T03:04:05"), std::string::npos);
+    EXPECT_NE(error.message().find(std::to_string(::getpid())), std::string::npos);
+  }
+  EXPECT_EQ(FileLock::holder(path)->what, "kiln deploy web");
+}
+
+TEST(FileLock, IsFreeWhenItsHolderIsGone) {
+  TemporaryFolder folder("kiln-test-");
+  Path path = folder.path() / "lock";
+  { FileLock held = FileLock::take(path, "x", Time{}); }
+  EXPECT_EQ(FileLock::holder(path), std::nullopt);
+  EXPECT_TRUE(FileLock::try_take(path, "y", Time{}).has_value());
+}
+
+}  // namespace kiln::host

@@ -1,0 +1,47 @@
+// Life: the slow steps of a machine's life, as functions of its folder; they block and run off the loop.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "host/process.h"
+#include "machine/host_kind.h"
+#include "machine/layers.h"
+#include "machine/nspawn.h"
+#include "machine/supervisor.h"
+
+namespace kiln::machine {
+
+// What machine.json says: what we are about to do, so that whoever comes after us can finish or undo it.
+struct Record {
+  // launching: its disk is nothing yet that anybody could miss. starting: it has one from before.
+  enum class Phase { launching, starting, running, stopping, stopped, terminating };
+  Phase phase = Phase::launching;
+  std::vector<std::string> cgroups;  // the folders that it was given
+};
+void write_record(const host::Path& folder, const Record& record);
+std::optional<Record> read_record(const host::Path& folder);
+
+struct Place {
+  NspawnOptions options;
+  HostLimits host;
+  host::Path folder(const std::string& id) const { return options.folder / "instances" / id; }
+  std::string name(const std::string& id) const;  // "kiln7-i-0abc"
+};
+
+// The id becomes part of file, unit and cgroup names: letters, digits, '-', at most 40. Throws Error(invalid).
+void check_id(const std::string& id);
+
+// Disk, wire, cgroups, process: makes what is missing and starts the supervisor. When it throws, `remove_machine`
+// removes what was made.
+host::ProcessRef start_machine(const Place& place, Layers& layers, const Spec& spec, Record::Phase phase);
+// After its end, however it ended: processes and cgroups go, and what systemd-nspawn leaves when it is killed. The
+// disk, the mounts and the wire stay.
+void clear_processes(const Place& place, const std::string& id);
+// Ends it at once and removes all of it.
+void remove_machine(const Place& place, const std::string& id);
+// Supervisors of machines below `folder`, also those that wrote no status yet: id → process.
+std::vector<std::pair<std::string, host::ProcessRef>> running_supervisors(const host::Path& folder);
+
+}  // namespace kiln::machine

@@ -1,0 +1,231 @@
+// Life: see internal/life.h.
+#include <fmt/format.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cctype>
+#include <csignal>
+#include <nlohmann/json.hpp>
+#include <system_error>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "host/clock.h"
+#include "machine/internal/disk.h"
+#include "machine/internal/life.h"
+#include "machine/internal/quick_file.h"
+#include "machine/namespaces.h"
+#include "machine/netns.h"
+#include "machine/slots.h"
+
+namespace kiln::machine {
+namespace {
+
+constexpr const char* kRecordFile = "machine.json";
+constexpr const char* kPhases[] = {"launching", "starting", "running", "stopping", "stopped", "terminating"};
+constexpr int kUnitTries = 2000;  // times 5 ms: until a unit that was accepted has started its supervisor
+
+// Our own program by a path that holds as long as we live, also when its file has been replaced by a newer build.
+std::vector<std::string> supervisor_command(const Place& place, const std::string& id) {
+  std::vector<std::string> argv = place.options.supervisor;
+  if (argv.at(0) == "/proc/self/exe") {
+    std::error_code missing;
+    const host::Path file = std::filesystem::read_symlink("/proc/self/exe", missing);
+    argv[0] = std::filesystem::exists(file, missing) ? file.string() : fmt::format("/proc/{}/exe", ::getpid());
+  }
+  argv.insert(argv.end(), {kSupervisorCommand, place.folder(id).string(), place.name(id)});
+  return argv;
+}
+
+host::ProcessRef spawn_supervisor(const Place& place, const Spec& spec, std::vector<std::string> command,
+                                  const std::vector<host::Path>& cgroups) {
+  const host::Path folder = place.folder(spec.id);
+  std::error_code ignored;
+  std::filesystem::remove(folder / "status", ignored);
+  if (place.host.kind == HostKind::systemd) {
+    host::Command run;
+    run.argv = unit_arguments(place.name(spec.id), spec.limits, command);
+    run.timeout = Duration(30'000);
+    host::run_checked(run);
+    for (int attempt = 0; attempt < kUnitTries; ++attempt) {
+      if (const auto status = read_status(folder)) return status->supervisor;
+      host::SystemClock().sleep(Duration(5));
+    }
+    throw Error(ErrorCode::timeout, fmt::format("the unit {} did not start its machine", place.name(spec.id)),
+                fmt::format("See: journalctl -u {}", place.name(spec.id)));
+  }
+  host::Daemon daemon;
+  daemon.argv = std::move(command);
+  daemon.output = (folder / "supervisor.log").string();
+  for (const host::Path& cgroup : cgroups) daemon.cgroups.push_back(cgroup.string());
+  return host::spawn_daemon(daemon);
+}
+
+// systemd-nspawn removes these itself, except when it is killed.
+void clear_leftovers(const std::string& name, const host::Path& root) {
+  // Its lock on the root folder, by device and inode (systemd's image_path_lock): while ours is mounted they are nobody
+  // else's.
+  struct stat mounted {};
+  if (::stat(root.c_str(), &mounted) == 0) {
+    ::unlink(fmt::format("/run/systemd/nspawn/locks/inode-{}:{}", mounted.st_dev, mounted.st_ino).c_str());
+  }
+  for (const char* kind : {"unix-export", "propagate"}) {
+    const host::Path path = host::Path("/run/systemd/nspawn") / kind / name;
+    while (::umount2(path.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) == 0) {
+    }
+    ::rmdir(path.c_str());
+  }
+}
+
+}  // namespace
+
+void write_record(const host::Path& folder, const Record& record) {
+  nlohmann::json json = {{"phase", kPhases[static_cast<int>(record.phase)]}, {"cgroups", record.cgroups}};
+  write_quick_file(folder / kRecordFile, json.dump() + "\n");
+}
+
+std::optional<Record> read_record(const host::Path& folder) {
+  const auto text = read_quick_file(folder / kRecordFile);
+  if (!text) return std::nullopt;
+  try {
+    const nlohmann::json json = nlohmann::json::parse(*text);
+    Record record;
+    const auto phase = std::find(std::begin(kPhases), std::end(kPhases), json.at("phase").get<std::string>());
+    if (phase == std::end(kPhases)) return std::nullopt;
+    record.phase = static_cast<Record::Phase>(phase - std::begin(kPhases));
+    record.cgroups = json.at("cgroups").get<std::vector<std::string>>();
+    return record;
+  } catch (const nlohmann::json::exception&) {
+    return std::nullopt;
+  }
+}
+
+std::string Place::name(const std::string& id) const { return slot_name(options.slot) + "-" + id; }
+
+void check_id(const std::string& id) {
+  const bool good = !id.empty() && id.size() <= 40 && std::isalnum(static_cast<unsigned char>(id[0])) != 0 &&
+                    std::all_of(id.begin(), id.end(), [](unsigned char c) { return std::isalnum(c) != 0 || c == '-'; });
+  if (!good) throw Error(ErrorCode::invalid, fmt::format("\"{}\" cannot be a machine's id", id));
+}
+
+host::ProcessRef start_machine(const Place& place, Layers& layers, const Spec& spec, Record::Phase phase) {
+  const host::Path folder = place.folder(spec.id);
+  Record record;
+  record.phase = phase;
+  // Written before they are made.
+  if (place.host.kind == HostKind::cgroup_v1 || place.host.kind == HostKind::cgroup_v2) {
+    for (const Hierarchy& hierarchy : place.host.hierarchies) {
+      record.cgroups.push_back((hierarchy.own / place.name(spec.id)).string());
+    }
+  }
+  write_record(folder, record);
+  const std::vector<host::Path> cgroups = make_cgroups(place.host, place.name(spec.id), spec.limits);
+  layers.hold(spec.id, spec.image);
+  const Disk disk = make_disk(folder, layers, spec);
+  connect_machine(place.options.region_namespace, place.name(spec.id), spec.id, spec.interface);
+
+  StartPlan plan;
+  plan.name = place.name(spec.id);
+  plan.hostname = spec.hostname;
+  plan.machine_id = machine_id_of(spec.id);
+  plan.root = disk.root;
+  plan.read_only = disk.read_only;
+  plan.binds = disk.binds;
+  plan.netns = namespace_path(plan.name);
+  std::vector<std::string> command = supervisor_command(place, spec.id);
+  const std::string program = host::find_program("systemd-nspawn");
+  if (program.empty()) {
+    throw Error(ErrorCode::missing_program, "the program 'systemd-nspawn' is not installed",
+                "Install it: apt-get install systemd-container");
+  }
+  std::vector<std::string> nspawn = nspawn_arguments(plan);
+  nspawn[0] = program;
+  command.insert(command.end(), nspawn.begin(), nspawn.end());
+  return spawn_supervisor(place, spec, std::move(command), cgroups);
+}
+
+void clear_processes(const Place& place, const std::string& id) {
+  for (const auto& [other, process] : running_supervisors(place.options.folder)) {
+    if (other == id) host::end_process(process, Duration(2000), SIGKILL);
+  }
+  // Init does not end with the systemd-nspawn that started it.
+  const auto status = read_status(place.folder(id));
+  if (status && status->init.pid > 0) host::end_process(status->init, Duration(5000), SIGKILL);
+  if (place.host.kind == HostKind::systemd) {
+    // Both fail where there is no such unit any more, and that is fine. The unit's name is free again only after its
+    // stop.
+    for (const std::vector<std::string>& verb : {std::vector<std::string>{"kill", "--signal=SIGKILL"}, {"stop"}}) {
+      host::Command command;
+      command.argv = {"systemctl", "--quiet"};
+      command.argv.insert(command.argv.end(), verb.begin(), verb.end());
+      command.argv.push_back(place.name(id) + ".service");
+      command.timeout = Duration(20'000);
+      host::run(command);
+    }
+  }
+  if (const auto record = read_record(place.folder(id))) {
+    std::vector<host::Path> folders(record->cgroups.begin(), record->cgroups.end());
+    remove_cgroups(folders);
+  }
+  clear_leftovers(place.name(id), place.folder(id) / "root");
+}
+
+void remove_machine(const Place& place, const std::string& id) {
+  const host::Path folder = place.folder(id);
+  clear_processes(place, id);
+  disconnect_machine(place.options.region_namespace, place.name(id), id);
+  unmount_disk(folder);
+  host::remove_tree(folder);
+}
+
+std::vector<std::pair<std::string, host::ProcessRef>> running_supervisors(const host::Path& folder) {
+  const std::string prefix = (folder / "instances").string() + "/";
+  std::vector<std::pair<std::string, host::ProcessRef>> found;
+  for (const std::string& entry : host::list_folder("/proc")) {
+    const auto pid = parse_int(entry);
+    if (!pid) continue;
+    std::string text;
+    try {
+      text = host::read_file("/proc/" + entry + "/cmdline");
+    } catch (const Error&) {
+      continue;  // it has just ended
+    }
+    const std::vector<std::string> argv = split(text, '\0');
+    const auto command = std::find(argv.begin(), argv.end(), kSupervisorCommand);
+    // systemd-run names the same command while it asks for the unit; it ends by itself.
+    if (command == argv.end() || command + 1 == argv.end() || !(command + 1)->starts_with(prefix)) continue;
+    if (const auto process = host::process_ref(static_cast<pid_t>(*pid))) {
+      found.emplace_back((command + 1)->substr(prefix.size()), *process);
+    }
+  }
+  return found;
+}
+
+std::vector<std::string> remove_all_machines(const host::Path& folder, int slot) {
+  Place place;
+  place.options.folder = folder;
+  place.options.slot = slot;
+  place.options.region_namespace = slot_name(slot);
+  place.host = host_limits();
+  std::vector<std::string> problems;
+  const auto attempt = [&](const std::function<void()>& act) {
+    try {
+      act();
+    } catch (const std::exception& error) {
+      problems.emplace_back(error.what());
+    }
+  };
+  std::error_code ignored;
+  if (std::filesystem::exists(folder / "instances", ignored)) {
+    for (const std::string& id : host::list_folder(folder / "instances")) attempt([&] { remove_machine(place, id); });
+  }
+  for (const std::string& name : namespaces_with_prefix(slot_name(slot) + "-"))
+    attempt([&] { remove_namespace(name); });
+  for (const MountLine& mount : mounts_below(folder / "layers")) attempt([&] { unmount(mount.target); });
+  attempt([&] { host::remove_tree(folder / "layers"); });
+  return problems;
+}
+
+}  // namespace kiln::machine

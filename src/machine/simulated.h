@@ -1,0 +1,95 @@
+// Simulated machines and network: timers instead of computers, for tests of what stands above them. Everything that
+// happens follows from the policy and the seed, in the virtual time of the loop that is given.
+//
+// Stricter than the real ones: a machine launched twice, a call for an unknown id, two calls for one machine that
+// contradict each other, an address used twice, are broken invariants and abort, or are Errors where the contract says
+// so.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "host/loop.h"
+#include "host/random.h"
+#include "machine/machine.h"
+#include "machine/network.h"
+
+namespace kiln::machine {
+
+// How one machine behaves. Times count from the call that they answer.
+struct Behaviour {
+  Duration start{400};                        // launch → init runs
+  std::optional<std::string> launch_failure;  // launch fails with this, after `start`
+  Duration serves{600};                       // init runs → its service answers; before that connections are refused
+  Duration stop{500};                         // asked to stop → gone, unless the deadline is shorter
+  std::optional<Duration> dies;               // init runs → ends by itself
+  // What its service answers, by port, path and time since it serves: an HTTP status, 0 = connection refused, -1 = no
+  // answer. Null: 200 to everything on every port.
+  std::function<int(int port, const std::string& path, Duration serving)> http;
+};
+
+using Policy = std::function<Behaviour(const Spec& spec, host::Random& random)>;
+// The default: start 300..500 ms, serves 200..600 ms later, stops in 100..900 ms, never fails.
+Behaviour ordinary(const Spec& spec, host::Random& random);
+
+class SimulatedMachines final : public Machines {
+ public:
+  // Both must outlive this.
+  SimulatedMachines(host::Loop& loop, host::Random& random, Policy policy = ordinary);
+  ~SimulatedMachines() override;
+
+  void launch(const Spec& spec, Done done) override;
+  void stop(const std::string& id, Duration deadline, Done done) override;
+  void start(const std::string& id, Done done) override;
+  void reboot(const std::string& id, Duration deadline, Done done) override;
+  void terminate(const std::string& id, Duration deadline, Done done) override;
+  State state(const std::string& id) const override;
+  std::string console(const std::string& id) const override;
+  void on_exit(std::function<void(const Exit&)> listener) override;
+  std::vector<std::string> adopt(const std::vector<Spec>& known) override;
+
+  // What a probe of this machine would see now: an HTTP status, 0 = connection refused, -1 = no answer (no such
+  // machine).
+  int http_status(const std::string& id, int port, const std::string& path) const;
+  // The same by the machine's address.
+  int http_status_at(const std::string& address, int port, const std::string& path) const;
+  // The machine dies now, as by kill -9.
+  void kill(const std::string& id, const std::string& reason);
+  // The control plane dies: no callback or listener of before is called any more; machines live on until `adopt`.
+  void detach();
+  // Of machines that have a disk (running or not), sorted.
+  std::vector<std::string> ids() const;
+  const Spec& spec(const std::string& id) const;
+  std::size_t launches() const;  // since the beginning, with the failed ones
+
+ private:
+  struct Box;
+  std::unique_ptr<Box> box_;
+};
+
+// Keeps what it was told, and answers who may reach whom by the same rules as the real one.
+class SimulatedNetwork final : public Network {
+ public:
+  explicit SimulatedNetwork(int slot = 0) : slot_(slot) {}
+  void open() override;
+  void close() override;
+  void apply(const std::vector<Port>& ports) override;
+  std::string namespace_name() const override { return {}; }
+  std::string loopback_address(int number) const override;
+
+  const std::vector<Port>& ports() const { return ports_; }
+  bool is_open() const { return open_; }
+  // Whether a TCP connection from `source` (an IPv4 address) to that port of the machine with `address` is let in.
+  bool lets_in(const std::string& source, const std::string& address, int port) const;
+
+ private:
+  int slot_;
+  bool open_ = false;
+  std::vector<Port> ports_;
+};
+
+}  // namespace kiln::machine

@@ -1,0 +1,75 @@
+// Slots: see slots.h. An owner file `<n>.owner` beside the lock `<n>` holds the owner's state folder.
+#include "machine/slots.h"
+
+#include <fmt/format.h>
+
+#include <system_error>
+
+#include "base/error.h"
+#include "base/text.h"
+
+namespace kiln::machine {
+namespace {
+
+// The folder of whoever owns the slot, empty when nobody does: no owner file, or an owner that is gone with all its
+// names.
+std::string owner_of(int slot, const SlotOptions& options) {
+  const host::Path file = options.folder / fmt::format("{}.owner", slot);
+  std::error_code ignored;
+  if (!std::filesystem::exists(file, ignored)) return {};
+  const std::string owner(trim(host::read_file(file)));
+  const bool owner_gone = owner.empty() || !std::filesystem::exists(owner, ignored);
+  const bool name_gone = !std::filesystem::exists(options.namespaces / slot_name(slot), ignored);
+  return owner_gone && name_gone ? std::string() : owner;
+}
+
+}  // namespace
+
+std::string slot_name(int slot) { return fmt::format("kiln{}", slot); }
+
+std::string slot_loopback_address(int slot, int number) {
+  if (number < 1 || number > kAddressesPerSlot) {
+    throw Error(ErrorCode::conflict,
+                fmt::format("address {} of slot {} does not exist: a region has {} loopback addresses", number, slot,
+                            kAddressesPerSlot),
+                "Delete load balancers or instances that are not needed any more.");
+  }
+  return fmt::format("127.77.{}.{}", slot, number);
+}
+
+Slot::Slot(int number, host::Path owner_file, host::FileLock lock)
+    : number_(number), owner_file_(std::move(owner_file)), lock_(std::move(lock)) {}
+
+Slot Slot::take(const host::Path& owner, std::string_view what, Time now, const SlotOptions& options) {
+  host::make_folders(options.folder);
+  const std::string self = owner.lexically_normal().string();
+  const auto owner_file = [&](int slot) { return options.folder / fmt::format("{}.owner", slot); };
+  for (int slot = 0; slot < kSlots; ++slot) {
+    if (owner_of(slot, options) != self) continue;
+    return Slot(slot, owner_file(slot), host::FileLock::take(options.folder / std::to_string(slot), what, now));
+  }
+  for (int slot = 0; slot < kSlots; ++slot) {
+    if (!owner_of(slot, options).empty()) continue;
+    auto lock = host::FileLock::try_take(options.folder / std::to_string(slot), what, now);
+    // Somebody may have become the owner between the look and the lock, and have died since.
+    if (!lock || !owner_of(slot, options).empty()) continue;
+    host::write_file(owner_file(slot), self + "\n");
+    return Slot(slot, owner_file(slot), std::move(*lock));
+  }
+  throw Error(
+      ErrorCode::held,
+      fmt::format("all {} slots of this host below {} are taken by other regions", kSlots, options.folder.string()),
+      "Stop or reset a region that is not needed any more.");
+}
+
+std::string Slot::name() const { return slot_name(number_); }
+
+std::string Slot::loopback_address(int number) const { return slot_loopback_address(number_, number); }
+
+void Slot::release() {
+  std::error_code ignored;
+  std::filesystem::remove(owner_file_, ignored);
+  lock_.reset();
+}
+
+}  // namespace kiln::machine

@@ -1,0 +1,88 @@
+// Slots: tested in a folder of their own, with lock files and owner files as on a host.
+#include "machine/slots.h"
+
+#include <gtest/gtest.h>
+
+#include <vector>
+
+#include "base/error.h"
+
+namespace kiln::machine {
+namespace {
+
+class Slots : public ::testing::Test {
+ protected:
+  Slots() {
+    host::make_folders(options_.folder);
+    host::make_folders(options_.namespaces);
+  }
+  host::Path region(const std::string& name) {
+    host::make_folders(folder_.path() / name);
+    return folder_.path() / name;
+  }
+  Slot take(const std::string& name) { return Slot::take(region(name), "test", Time{}, options_); }
+
+  host::TemporaryFolder folder_{"slots"};
+  SlotOptions options_{folder_.path() / "slots", folder_.path() / "netns"};
+};
+
+TEST_F(Slots, TwoRegionsSideBySideHaveTwoNumbers) {
+  const Slot a = take("a");
+  const Slot b = take("b");
+  EXPECT_EQ(a.number(), 0);
+  EXPECT_EQ(b.number(), 1);
+  EXPECT_EQ(b.name(), "kiln1");
+  EXPECT_EQ(b.loopback_address(7), "127.77.1.7");
+}
+
+TEST_F(Slots, ARegionThatDiedGetsItsSlotAgainAndNobodyElseDoes) {
+  { const Slot dies = take("a"); }
+  EXPECT_EQ(take("b").number(), 1);
+  EXPECT_EQ(take("a").number(), 0);
+}
+
+TEST_F(Slots, TheOwnersLivingTwinIsRefused) {
+  const Slot first = take("a");
+  try {
+    take("a");
+    FAIL() << "two control planes of one region";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::held);
+  }
+}
+
+TEST_F(Slots, AReleasedSlotIsFree) {
+  Slot a = take("a");
+  a.release();
+  EXPECT_EQ(take("b").number(), 0);
+}
+
+TEST_F(Slots, AnOwnerWhoseFolderIsGoneIsForgottenWhenItsNamesAreGoneToo) {
+  { const Slot dies = take("a"); }
+  host::remove_tree(folder_.path() / "a");
+  host::write_file(options_.namespaces / "kiln0", "");
+  EXPECT_EQ(take("b").number(), 1);
+  host::remove_tree(options_.namespaces / "kiln0");
+  EXPECT_EQ(take("c").number(), 0);
+}
+
+TEST_F(Slots, AllTakenIsAnErrorThatSaysSo) {
+  std::vector<Slot> all;
+  for (int i = 0; i < kSlots; ++i) all.push_back(take("r" + std::to_string(i)));
+  try {
+    take("one more");
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::held);
+    EXPECT_NE(error.message().find("200"), std::string::npos);
+  }
+}
+
+TEST(LoopbackAddress, HasABound) {
+  EXPECT_EQ(slot_loopback_address(199, 254), "127.77.199.254");
+  EXPECT_THROW(slot_loopback_address(0, 255), Error);
+  EXPECT_THROW(slot_loopback_address(0, 0), Error);
+}
+
+}  // namespace
+}  // namespace kiln::machine

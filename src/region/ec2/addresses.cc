@@ -1,0 +1,136 @@
+// Addresses: which address an instance gets, and what the security groups mean for the network.
+#include <arpa/inet.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/text.h"
+#include "machine/netns.h"
+#include "region/api_error.h"
+#include "region/ec2/state.h"
+
+namespace kiln::region::ec2 {
+namespace {
+
+// AWS keeps the first four addresses of a subnet and the last.
+constexpr std::uint32_t kReservedFirst = 4;
+constexpr std::uint32_t kReservedLast = 1;
+
+std::uint32_t base_of(const Subnet& subnet) {
+  in_addr address{};
+  ::inet_pton(AF_INET, subnet.cidr.substr(0, subnet.cidr.find('/')).c_str(), &address);
+  return ntohl(address.s_addr);
+}
+
+std::string text_of(std::uint32_t address) {
+  return fmt::format("{}.{}.{}.{}", address >> 24, address >> 16 & 255, address >> 8 & 255, address & 255);
+}
+
+}  // namespace
+
+std::string Ec2::State::take_address(const Subnet& subnet) {
+  std::uint32_t size = 1u << (32 - subnet.prefix);
+  std::uint32_t usable = size - kReservedFirst - kReservedLast;
+  // The search goes round: an address that was just given up is the last to be taken again, so that a connection or a
+  // health check meant for the machine before does not meet another one.
+  std::uint32_t& next =
+      next_address.try_emplace(subnet.id, static_cast<std::uint32_t>(random.below(usable))).first->second;
+  for (std::uint32_t tried = 0; tried < usable; ++tried) {
+    std::uint32_t offset = kReservedFirst + next;
+    next = (next + 1) % usable;
+    std::string address = text_of(base_of(subnet) + offset);
+    if (used_addresses.insert(address).second) return address;
+  }
+  throw ApiError(
+      "InsufficientFreeAddressesInSubnet",
+      fmt::format("There are not enough free addresses in subnet '{}' to satisfy the requested number of instances.",
+                  subnet.id));
+}
+
+std::string Ec2::State::take_public_address() {
+  int count = options.last_public_address - options.first_public_address + 1;
+  for (int tried = 0; tried < count; ++tried) {
+    int number = options.first_public_address + next_public;
+    next_public = (next_public + 1) % count;
+    std::string address = network.loopback_address(number);
+    if (used_addresses.insert(address).second) return address;
+  }
+  return {};
+}
+
+std::int64_t Ec2::free_addresses(const Subnet& subnet) const {
+  std::int64_t used = 0;
+  for (const auto& [id, instance] : state_->instances) {
+    if (instance.subnet_id == subnet.id && instance.on_network()) ++used;
+  }
+  return (std::int64_t{1} << (32 - subnet.prefix)) - kReservedFirst - kReservedLast - used;
+}
+
+std::vector<machine::Port> Ec2::State::ports() const {
+  std::map<std::string, std::vector<std::string>> members;  // security group → addresses
+  for (const auto& [id, instance] : instances) {
+    if (!instance.on_network()) continue;
+    for (const std::string& group : instance.security_groups) members[group].push_back(instance.private_address);
+  }
+  auto peers = [&](const Rule& rule) -> std::vector<std::string> {
+    if (!rule.cidr.empty()) return {rule.cidr};
+    std::vector<std::string> addresses = members[rule.group_id];
+    if (balancer_uses && balancer_uses(rule.group_id)) {
+      for (const Subnet& subnet : subnets) addresses.push_back(machine::balancer_address(subnet.gateway));
+    }
+    return addresses;
+  };
+  // Each group's rules are worked out once, however many instances have it.
+  std::map<std::string, machine::Port> rules_of;
+  for (const auto& [id, group] : groups) {
+    if (!members.contains(id)) continue;
+    machine::Port& port = rules_of[id];
+    for (const Rule& rule : group.rules) {
+      std::vector<std::string> addresses = peers(rule);
+      if (addresses.empty()) continue;
+      int from = static_cast<int>(std::max<std::int64_t>(0, rule.from_port));
+      int to = static_cast<int>(std::max<std::int64_t>(0, rule.to_port));
+      if (rule.egress) {
+        port.egress.push_back({rule.protocol, from, to, addresses});
+      } else {
+        port.ingress.push_back({rule.protocol, from, to, addresses});
+      }
+    }
+  }
+  std::vector<machine::Port> out;
+  for (const auto& [id, instance] : instances) {
+    if (!instance.on_network()) continue;
+    machine::Port port;
+    port.id = id;
+    port.interface = {instance.mac, instance.private_address, 20, ""};
+    for (const Subnet& subnet : subnets) {
+      if (subnet.id != instance.subnet_id) continue;
+      port.interface.prefix = subnet.prefix;
+      port.interface.gateway = subnet.gateway;
+    }
+    for (const std::string& group : instance.security_groups) {
+      const machine::Port& rules = rules_of[group];
+      port.ingress.insert(port.ingress.end(), rules.ingress.begin(), rules.ingress.end());
+      port.egress.insert(port.egress.end(), rules.egress.begin(), rules.egress.end());
+    }
+    port.internet = true;  // the default subnets route to the internet
+    port.public_address = instance.public_address;
+    out.push_back(std::move(port));
+  }
+  return out;
+}
+
+void Ec2::State::network_changed() {
+  if (network_dirty) return;
+  network_dirty = true;
+  // Once for all changes of a turn, and before the launches that the same turn has asked for.
+  loop.post([this] {
+    network_dirty = false;
+    network.apply(ports());
+  });
+}
+
+void Ec2::set_balancer_groups(std::function<bool(const std::string&)> uses) { state_->balancer_uses = std::move(uses); }
+void Ec2::network_changed() { state_->network_changed(); }
+
+}  // namespace kiln::region::ec2

@@ -1,0 +1,466 @@
+// Instances: RunInstances to terminated, and the machines behind them.
+//
+// The wish is in the instance's state (pending, stopping, shutting-down); `advance` gives the machine's host the next
+// thing to do for it, one at a time. So a terminate during a launch waits for the launch, and after a restart the same
+// states lead on.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/encoding.h"
+#include "base/error.h"
+#include "base/text.h"
+#include "region/api_error.h"
+#include "region/ec2/state.h"
+
+namespace kiln::region::ec2 {
+namespace {
+
+constexpr std::size_t kUserDataBytesMax = 16 * 1024;  // before Base64
+constexpr int kAtOnceMax = 1000;
+
+// "User initiated (2026-11-24 03:01:56 GMT)"
+std::string user_initiated(Time now) {
+  std::string text = format_iso8601(now);
+  return fmt::format("User initiated ({} {} GMT)", text.substr(0, 10), text.substr(11, 8));
+}
+
+// Everything that a second request with the same client token must say again.
+Digest digest_of(const RunRequest& request) {
+  std::string text = fmt::format("{} {} {} ", request.min_count, request.max_count, request.subnet_id);
+  if (request.launch_template) {
+    text += request.launch_template->id + request.launch_template->name + request.launch_template->version;
+  }
+  text += "|" + text_of(request.data);
+  return sha256(text);
+}
+
+void check_user_data(const std::optional<std::string>& user_data) {
+  if (!user_data) return;
+  try {
+    if (base64_decode(*user_data).size() <= kUserDataBytesMax) return;
+  } catch (const Error&) {
+    throw ApiError("InvalidParameterValue", "Invalid BASE64 encoding of user data");
+  }
+  throw ApiError("InvalidParameterValue", "User data is limited to 16384 bytes");
+}
+
+}  // namespace
+
+std::vector<const Instance*> Ec2::run_instances(const RunRequest& request) {
+  State& s = *state_;
+  Digest asked = digest_of(request);
+  if (auto known = s.by_token.find(request.client_token); !request.client_token.empty() && known != s.by_token.end()) {
+    std::vector<const Instance*> same;
+    for (const std::string& id : known->second) same.push_back(&s.instances.at(id));
+    if (same.front()->token_digest != asked) {
+      throw ApiError("IdempotentParameterMismatch",
+                     "The request uses the same client token as a previous, but non-identical request");
+    }
+    return same;
+  }
+  if (request.min_count < 1 || request.max_count < request.min_count) {
+    throw ApiError("InvalidParameterValue", fmt::format("Invalid value for min/max instance count ({}/{})",
+                                                        request.min_count, request.max_count));
+  }
+  if (request.max_count > kAtOnceMax) {
+    throw ApiError("InstanceLimitExceeded",
+                   fmt::format("At most {} instances can be launched by one request", kAtOnceMax));
+  }
+
+  LaunchData data = request.data;
+  std::optional<std::pair<std::string, std::int64_t>> from;
+  if (request.launch_template) {
+    const LaunchTemplate& launch_template =
+        this->launch_template(request.launch_template->id, request.launch_template->name);
+    const TemplateVersion& version = template_version(*request.launch_template);
+    data = merge(version.data, request.data);
+    from = {launch_template.id, version.number};
+  }
+  if (!data.image_id) throw ApiError("MissingParameter", "The request must contain the parameter ImageId");
+  const Image& image = this->image(*data.image_id);
+  std::string type_name = data.instance_type.value_or("m5.large");  // EC2's own default is m1.small, which is gone
+  const InstanceType* type = find_instance_type(type_name);
+  if (type == nullptr) {
+    throw ApiError("InvalidParameterValue",
+                   fmt::format("The instance type '{}' is not offered by this region", type_name));
+  }
+  if (type->architecture != image.architecture) {
+    throw ApiError(
+        "InvalidParameterValue",
+        fmt::format("The architecture '{}' of the specified instance type does not match the architecture '{}' of "
+                    "the specified AMI.",
+                    type->architecture, image.architecture));
+  }
+  check_user_data(data.user_data);
+  if (data.key_name && !s.keys.contains(*data.key_name)) {
+    throw ApiError("InvalidKeyPair.NotFound", fmt::format("The key pair '{}' does not exist", *data.key_name));
+  }
+  const Subnet* subnet = &s.subnets.front();
+  if (!request.subnet_id.empty()) {
+    subnet = find_subnet(request.subnet_id);
+    if (subnet == nullptr) {
+      throw ApiError("InvalidSubnetID.NotFound", fmt::format("The subnet ID '{}' does not exist", request.subnet_id));
+    }
+  } else if (data.zone) {
+    auto it =
+        std::find_if(s.subnets.begin(), s.subnets.end(), [&](const Subnet& one) { return one.zone == *data.zone; });
+    if (it == s.subnets.end()) {
+      throw ApiError("InvalidParameterValue", fmt::format("Invalid availability zone: [{}]", *data.zone));
+    }
+    subnet = &*it;
+  }
+  std::vector<std::string> groups = data.security_group_ids;
+  for (const std::string& id : groups) security_group(id);
+  for (const std::string& name : data.security_groups) {
+    const SecurityGroup* group = find_security_group(name);
+    if (group == nullptr) {
+      throw ApiError("InvalidGroup.NotFound",
+                     fmt::format("The security group '{}' does not exist in default VPC", name));
+    }
+    groups.push_back(group->id);
+  }
+  if (groups.empty()) groups = {default_security_group_id()};
+  Tags tags = data.tags.contains("instance") ? data.tags.at("instance") : Tags();
+  if (!request.client_token.empty() && request.client_token.size() > 64) {
+    throw ApiError("InvalidParameterValue", "A client token has at most 64 characters");
+  }
+
+  s.network_changed();  // before the launches, which are posted below
+  std::string reservation = s.new_id("r-");
+  std::vector<const Instance*> made;
+  for (int i = 0; i < request.max_count; ++i) {
+    Instance instance;
+    instance.id = s.new_id("i-");
+    instance.reservation_id = reservation;
+    instance.launch_index = i;
+    instance.image_id = image.id;
+    instance.image = image.digest;
+    instance.type = type_name;
+    instance.key_name = data.key_name.value_or("");
+    instance.subnet_id = subnet->id;
+    instance.zone = subnet->zone;
+    try {
+      instance.private_address = s.take_address(*subnet);
+    } catch (const ApiError&) {
+      if (i >= request.min_count) break;
+      for (const Instance* one : made) {
+        s.used_addresses.erase(one->private_address);
+        s.used_addresses.erase(one->public_address);
+        s.journal.erase(kInstanceTable, one->id);
+        std::string id = one->id;
+        s.instances.erase(id);
+      }
+      s.by_token.erase(request.client_token);
+      throw;
+    }
+    std::string tail = s.random.hex(10);
+    instance.mac = fmt::format("0a:{}:{}:{}:{}:{}", tail.substr(0, 2), tail.substr(2, 2), tail.substr(4, 2),
+                               tail.substr(6, 2), tail.substr(8, 2));
+    instance.public_address = s.take_public_address();
+    instance.security_groups = groups;
+    instance.user_data = data.user_data.value_or("");
+    instance.shutdown_behavior = data.shutdown_behavior.value_or("stop");
+    instance.client_token = request.client_token;
+    instance.token_digest = asked;
+    instance.tags = tags;
+    if (from) {
+      instance.tags["aws:ec2launchtemplate:id"] = from->first;
+      instance.tags["aws:ec2launchtemplate:version"] = std::to_string(from->second);
+    }
+    instance.interface_id = s.new_id("eni-");
+    instance.volume_id = s.new_id("vol-");
+    instance.launched = s.loop.now();
+    Instance& kept = s.instances[instance.id] = instance;
+    if (!request.client_token.empty()) s.by_token[request.client_token].push_back(kept.id);
+    s.save(kept);
+    made.push_back(&kept);
+    // After this turn: the launch is in the journal before the machine is begun.
+    s.loop.post([&s, id = kept.id] { s.advance(id); });
+  }
+  return made;
+}
+
+machine::Spec Ec2::State::spec_of(const Instance& instance, bool with_image) const {
+  machine::Spec spec;
+  spec.id = instance.id;
+  spec.hostname = "ip-" + instance.private_address;
+  std::replace(spec.hostname.begin(), spec.hostname.end(), '.', '-');
+  if (with_image) spec.image = placements.image(instance.image);
+  spec.interface.mac = instance.mac;
+  spec.interface.address = instance.private_address;
+  for (const Subnet& subnet : subnets) {
+    if (subnet.id != instance.subnet_id) continue;
+    spec.interface.prefix = subnet.prefix;
+    spec.interface.gateway = subnet.gateway;
+  }
+  spec.type = instance.type;
+  if (const InstanceType* type = find_instance_type(instance.type)) {
+    spec.limits.memory_bytes = static_cast<std::uint64_t>(type->memory_mib) << 20;
+    spec.limits.cpus = type->vcpus;
+  }
+  return spec;
+}
+
+void Ec2::State::set_state(Instance& instance, InstanceState state, std::string code, std::string message) {
+  InstanceState before = instance.state;
+  instance.state = state;
+  instance.reason_code = std::move(code);
+  instance.reason_message = std::move(message);
+  if (state == InstanceState::terminated) {
+    instance.ended = loop.now();
+    used_addresses.erase(instance.private_address);
+    used_addresses.erase(instance.public_address);
+    network_changed();
+    forget_later(instance);
+  }
+  save(instance);
+  if (before == state) return;
+  for (const auto& listener : listeners) listener(instance, before);
+}
+
+void Ec2::State::forget_later(const Instance& instance) {
+  Duration left = std::max(Duration(0), *instance.ended + options.keep_terminated - loop.now());
+  loop.after(left, [this, id = instance.id] {
+    auto it = instances.find(id);
+    if (it == instances.end()) return;
+    by_token.erase(it->second.client_token);
+    journal.erase(kInstanceTable, id);
+    instances.erase(it);
+  });
+}
+
+void Ec2::State::advance(const std::string& id) {
+  auto it = instances.find(id);
+  if (it == instances.end() || it->second.busy) return;
+  Instance& instance = it->second;
+  // What the host says comes back here; the instance may have been asked for something else meanwhile.
+  auto then = [this, id](auto&& done) {
+    return [this, id, done](std::exception_ptr failure) {
+      auto found = instances.find(id);
+      if (found == instances.end()) return;
+      found->second.busy = false;
+      done(found->second, failure);
+      advance(id);
+    };
+  };
+  auto why = [](std::exception_ptr failure) {
+    try {
+      std::rethrow_exception(failure);
+    } catch (const std::exception& error) {
+      return std::string(error.what());
+    }
+  };
+  // What the host refuses at once counts as what it says later.
+  auto ask = [](auto&& act, auto&& done) {
+    try {
+      act();
+    } catch (const Error&) {
+      done(std::current_exception());
+    }
+  };
+
+  if (instance.state == InstanceState::pending) {
+    instance.busy = true;
+    auto started = then([this, why](Instance& one, std::exception_ptr failure) {
+      if (failure && !one.has_disk) {
+        set_state(one, InstanceState::terminated, "Server.InternalError", "Server.InternalError: " + why(failure));
+      } else if (failure && one.state != InstanceState::pending) {
+        return;  // asked to end meanwhile, which goes on
+      } else if (failure) {
+        set_state(one, InstanceState::stopped, "Server.InternalError", "Server.InternalError: " + why(failure));
+      } else {
+        one.has_disk = true;
+        save(one);
+        if (one.state == InstanceState::pending) set_state(one, InstanceState::running, "", "");
+      }
+    });
+    return ask(
+        [&] {
+          if (instance.has_disk) return machines.start(id, started);
+          machines.launch(spec_of(instance), started);
+        },
+        started);
+  }
+  if (instance.state == InstanceState::stopping) {
+    instance.busy = true;
+    auto stopped = then([this](Instance& one, std::exception_ptr) {
+      if (one.state != InstanceState::stopping) return;
+      set_state(one, InstanceState::stopped, one.reason_code, one.reason_message);
+    });
+    return ask([&] { machines.stop(id, options.stop_deadline, stopped); }, stopped);
+  }
+  if (instance.state == InstanceState::shutting_down) {
+    auto ended = then([this](Instance& one, std::exception_ptr) {
+      set_state(one, InstanceState::terminated, one.reason_code, one.reason_message);
+    });
+    instance.busy = true;
+    if (!instance.has_disk) return ended(nullptr);
+    return ask([&] { machines.terminate(id, options.end_deadline, ended); }, ended);
+  }
+  if (instance.state == InstanceState::running && instance.reboot) {
+    instance.reboot = false;
+    instance.busy = true;
+    auto rebooted = then([](Instance&, std::exception_ptr) {});  // a machine that did not come back has ended: on_exit
+    return ask([&] { machines.reboot(id, options.stop_deadline, rebooted); }, rebooted);
+  }
+}
+
+void Ec2::State::machine_ended(const machine::Exit& exit) {
+  auto it = instances.find(exit.id);
+  if (it == instances.end() || exit.asked) return;
+  Instance& instance = it->second;
+  if (instance.state != InstanceState::running && instance.state != InstanceState::pending) return;
+  // It had ended before it was asked to start, and will be started.
+  if (instance.state == InstanceState::pending && !instance.busy) return;
+  // A guest that powers itself off does what InstanceInitiatedShutdownBehavior says; one that was killed is stopped, as
+  // an instance is whose host failed.
+  bool own_wish = exit.reason == "powered off";
+  std::string code = own_wish ? "Client.InstanceInitiatedShutdown" : "Server.InternalError";
+  std::string message = code + ": " + (own_wish ? "Instance initiated shutdown" : "the machine ended: " + exit.reason);
+  instance.has_disk = true;
+  if (own_wish && instance.shutdown_behavior == "terminate") {
+    set_state(instance, InstanceState::shutting_down, code, message);
+    advance(instance.id);
+  } else {
+    set_state(instance, InstanceState::stopped, code, message);
+  }
+}
+
+void Ec2::State::resume() {
+  machines.on_exit([this](const machine::Exit& exit) { machine_ended(exit); });
+  std::vector<machine::Spec> known;
+  for (auto& [id, instance] : instances) {
+    if (!instance.client_token.empty()) by_token[instance.client_token].push_back(id);
+    if (instance.gone()) {
+      forget_later(instance);
+      continue;
+    }
+    used_addresses.insert(instance.private_address);
+    if (!instance.public_address.empty()) used_addresses.insert(instance.public_address);
+    try {
+      known.push_back(spec_of(instance));
+    } catch (const Error&) {
+      // What runs goes on without its image; what must be started fails then, and says why.
+      known.push_back(spec_of(instance, false));
+    }
+  }
+  network.apply(ports());
+  for (const std::string& id : machines.adopt(known)) {
+    Instance& instance = instances.at(id);
+    if (instance.state != InstanceState::pending) continue;
+    // Its launch or start ended well, unseen by the process before. One that was half launched is removed, and launched
+    // anew.
+    instance.has_disk = true;
+    set_state(instance, InstanceState::running, "", "");
+  }
+  for (const auto& [id, instance] : instances) loop.post([this, name = id] { advance(name); });
+}
+
+const std::map<std::string, Instance>& Ec2::instances() const { return state_->instances; }
+
+const Instance* Ec2::find_instance(const std::string& id) const {
+  auto it = state_->instances.find(id);
+  return it == state_->instances.end() ? nullptr : &it->second;
+}
+
+const Instance& Ec2::instance(const std::string& id) const {
+  if (const Instance* found = find_instance(id)) return *found;
+  if (!well_formed(id, "i-")) throw ApiError("InvalidInstanceID.Malformed", fmt::format("Invalid id: \"{}\"", id));
+  throw ApiError("InvalidInstanceID.NotFound", fmt::format("The instance ID '{}' does not exist", id));
+}
+
+namespace {
+
+[[noreturn]] void refuse_state(const Instance& instance, const char* wish) {
+  throw ApiError("IncorrectInstanceState",
+                 fmt::format("The instance '{}' is not in a state from which it can be {}.", instance.id, wish));
+}
+
+}  // namespace
+
+std::vector<Ec2::Transition> Ec2::terminate_instances(const std::vector<std::string>& ids) {
+  State& s = *state_;
+  for (const std::string& id : ids) instance(id);
+  std::vector<Transition> out;
+  for (const std::string& id : ids) {
+    Instance& one = s.instances.at(id);
+    InstanceState before = one.state;
+    if (before != InstanceState::terminated && before != InstanceState::shutting_down) {
+      one.transition_reason = user_initiated(s.loop.now());
+      s.set_state(one, InstanceState::shutting_down, "Client.UserInitiatedShutdown",
+                  "Client.UserInitiatedShutdown: User initiated shutdown");
+      s.loop.post([&s, id] { s.advance(id); });
+    }
+    out.push_back({&one, before});
+  }
+  return out;
+}
+
+std::vector<Ec2::Transition> Ec2::stop_instances(const std::vector<std::string>& ids) {
+  State& s = *state_;
+  for (const std::string& id : ids) {
+    InstanceState now = instance(id).state;
+    if (now != InstanceState::running && now != InstanceState::stopping && now != InstanceState::stopped) {
+      refuse_state(instance(id), "stopped");
+    }
+  }
+  std::vector<Transition> out;
+  for (const std::string& id : ids) {
+    Instance& one = s.instances.at(id);
+    InstanceState before = one.state;
+    if (before == InstanceState::running) {
+      one.transition_reason = user_initiated(s.loop.now());
+      s.set_state(one, InstanceState::stopping, "Client.UserInitiatedShutdown",
+                  "Client.UserInitiatedShutdown: User initiated shutdown");
+      s.loop.post([&s, id] { s.advance(id); });
+    }
+    out.push_back({&one, before});
+  }
+  return out;
+}
+
+std::vector<Ec2::Transition> Ec2::start_instances(const std::vector<std::string>& ids) {
+  State& s = *state_;
+  for (const std::string& id : ids) {
+    InstanceState now = instance(id).state;
+    if (now != InstanceState::running && now != InstanceState::pending && now != InstanceState::stopped) {
+      refuse_state(instance(id), "started");
+    }
+  }
+  std::vector<Transition> out;
+  for (const std::string& id : ids) {
+    Instance& one = s.instances.at(id);
+    InstanceState before = one.state;
+    if (before == InstanceState::stopped) {
+      one.transition_reason.clear();
+      one.launched = s.loop.now();
+      s.set_state(one, InstanceState::pending, "", "");
+      s.loop.post([&s, id] { s.advance(id); });
+    }
+    out.push_back({&one, before});
+  }
+  return out;
+}
+
+void Ec2::reboot_instances(const std::vector<std::string>& ids) {
+  State& s = *state_;
+  for (const std::string& id : ids) {
+    if (instance(id).state != InstanceState::running) refuse_state(instance(id), "rebooted");
+  }
+  for (const std::string& id : ids) {
+    s.instances.at(id).reboot = true;
+    s.loop.post([&s, id] { s.advance(id); });
+  }
+}
+
+std::string Ec2::console_output(const std::string& id) const {
+  const Instance& one = instance(id);
+  return one.has_disk && !one.gone() ? state_->machines.console(id) : std::string();
+}
+
+void Ec2::on_instance_change(std::function<void(const Instance&, InstanceState)> listener) {
+  state_->listeners.push_back(std::move(listener));
+}
+
+}  // namespace kiln::region::ec2

@@ -1,0 +1,177 @@
+// Model: what EC2 keeps: instances, images, launch templates, security groups, key pairs, the default network. Values
+// only, no wire types, no behaviour.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/digest.h"
+#include "base/time.h"
+#include "store/image.h"
+
+namespace kiln::region::ec2 {
+
+using Tags = std::map<std::string, std::string>;
+
+// With AWS's codes (InstanceState$Code).
+enum class InstanceState {
+  pending = 0,
+  running = 16,
+  shutting_down = 32,
+  terminated = 48,
+  stopping = 64,
+  stopped = 80
+};
+std::string_view to_string(InstanceState state);
+
+// What RunInstances and a launch template's version may say of an instance.
+struct LaunchData {
+  std::optional<std::string> image_id;
+  std::optional<std::string> instance_type;
+  std::optional<std::string> key_name;
+  std::optional<std::string> user_data;  // Base64, as it came
+  std::optional<std::string> shutdown_behavior;
+  std::optional<std::string> zone;
+  std::optional<bool> ebs_optimized;
+  std::optional<bool> monitoring;
+  std::vector<std::string> security_group_ids;
+  std::vector<std::string> security_groups;  // by name
+  std::map<std::string, Tags> tags;          // by resource type: "instance", "volume"
+  bool operator==(const LaunchData&) const = default;
+};
+// `over` wins wherever it says something; tags of one resource type are replaced as a whole.
+LaunchData merge(const LaunchData& base, const LaunchData& over);
+// All of it as one text: two that say the same have the same.
+std::string text_of(const LaunchData& data);
+
+struct Instance {
+  std::string id;
+  std::string reservation_id;
+  int launch_index = 0;
+  std::string image_id;
+  Digest image;  // the manifest's, so that a deregistered AMI's instances can start again
+  std::string type;
+  std::string key_name;
+  std::string subnet_id;
+  std::string zone;
+  std::string private_address;
+  std::string mac;
+  std::string public_address;                // empty when the region had none to give
+  std::vector<std::string> security_groups;  // ids
+  std::string user_data;
+  std::string shutdown_behavior = "stop";
+  std::string client_token;
+  Digest token_digest;  // of the request that came with the token
+  Tags tags;
+  std::string interface_id;
+  std::string volume_id;
+  Time launched{};
+
+  InstanceState state = InstanceState::pending;
+  std::string reason_code;  // StateReason, "Client.UserInitiatedShutdown"
+  std::string reason_message;
+  std::string transition_reason;  // "User initiated (2026-11-24 03:01:56 GMT)"
+  std::optional<Time> ended;      // terminated since
+  bool has_disk = false;          // it was launched once: what comes next is a start
+
+  // Of this process only.
+  bool busy = false;    // the machine's host is at work on it
+  bool reboot = false;  // asked for while it was busy
+
+  bool gone() const { return state == InstanceState::terminated; }
+  bool on_network() const { return state != InstanceState::terminated; }
+};
+
+struct Image {
+  std::string id;
+  std::string name;
+  std::string description;
+  std::string location;  // "kiln:sha256:.."
+  Digest digest;
+  std::string architecture;  // "x86_64", "arm64"
+  std::string root_device = "/dev/xvda";
+  Time created{};
+  Tags tags;
+};
+
+struct TemplateVersion {
+  std::int64_t number = 0;
+  std::string description;
+  Time created{};
+  LaunchData data;
+};
+
+struct LaunchTemplate {
+  std::string id;
+  std::string name;
+  Time created{};
+  std::int64_t default_version = 1;
+  std::int64_t latest_version = 0;  // numbers are never used again
+  Tags tags;
+  std::map<std::int64_t, TemplateVersion> versions;
+};
+
+struct Rule {
+  std::string id;  // "sgr-.."
+  bool egress = false;
+  std::string protocol;  // "tcp", "udp", "icmp", "-1"
+  std::int64_t from_port = -1;
+  std::int64_t to_port = -1;
+  std::string cidr;  // one of cidr and group_id
+  std::string group_id;
+  std::string description;
+  bool same_traffic(const Rule& other) const {
+    return egress == other.egress && protocol == other.protocol && from_port == other.from_port &&
+           to_port == other.to_port && cidr == other.cidr && group_id == other.group_id;
+  }
+};
+
+struct SecurityGroup {
+  std::string id;
+  std::string name;
+  std::string description;
+  std::string vpc_id;
+  Tags tags;
+  std::vector<Rule> rules;
+};
+
+struct KeyPair {
+  std::string id;
+  std::string name;
+  std::string type;         // "rsa", "ed25519"
+  std::string fingerprint;  // as EC2 computes it for this kind and origin
+  std::string public_key;   // OpenSSH's line
+  Time created{};
+  Tags tags;
+};
+
+struct Vpc {
+  std::string id;
+  std::string cidr;
+};
+
+struct Subnet {
+  std::string id;
+  std::string zone;     // "us-east-1a"
+  std::string zone_id;  // "use1-az1"
+  std::string cidr;
+  std::string gateway;
+  int prefix = 20;
+};
+
+struct InstanceType {
+  std::string_view name;
+  int vcpus;
+  std::int64_t memory_mib;
+  std::string_view architecture;
+  bool burstable;
+};
+// Those that a region has; null when there is none of that name.
+const std::vector<InstanceType>& instance_types();
+const InstanceType* find_instance_type(std::string_view name);
+
+}  // namespace kiln::region::ec2

@@ -1,0 +1,268 @@
+// Record: EC2's things as the journal keeps them.
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "region/ec2/state.h"
+
+namespace kiln::region::ec2 {
+namespace {
+
+using nlohmann::json;
+
+json number(Time time) { return time.time_since_epoch().count(); }
+Time time_of(const json& value) { return Time(Duration(value.get<std::int64_t>())); }
+template <typename T>
+json maybe(const std::optional<T>& value) {
+  return value ? json(*value) : json();
+}
+template <typename T>
+std::optional<T> maybe_of(const json& value) {
+  return value.is_null() ? std::nullopt : std::optional<T>(value.get<T>());
+}
+Digest digest_of(const json& value) { return value.is_null() ? Digest() : Digest::parse(value.get<std::string>()); }
+json text_of(const Digest& digest) { return digest.empty() ? json() : json(digest.str()); }
+
+// Reads one record; what cannot be read is named.
+template <typename Read>
+auto read(const char* what, const std::string& text, Read&& body) {
+  try {
+    return body(json::parse(text));
+  } catch (const json::exception& error) {
+    throw Error(ErrorCode::corrupt, fmt::format("the journal's record of {} cannot be read: {}", what, error.what()));
+  }
+}
+
+json to_json(const LaunchData& data) {
+  return {{"image_id", maybe(data.image_id)},
+          {"instance_type", maybe(data.instance_type)},
+          {"key_name", maybe(data.key_name)},
+          {"user_data", maybe(data.user_data)},
+          {"shutdown_behavior", maybe(data.shutdown_behavior)},
+          {"zone", maybe(data.zone)},
+          {"ebs_optimized", maybe(data.ebs_optimized)},
+          {"monitoring", maybe(data.monitoring)},
+          {"security_group_ids", data.security_group_ids},
+          {"security_groups", data.security_groups},
+          {"tags", data.tags}};
+}
+
+LaunchData launch_data_of(const json& from) {
+  LaunchData data;
+  data.image_id = maybe_of<std::string>(from.at("image_id"));
+  data.instance_type = maybe_of<std::string>(from.at("instance_type"));
+  data.key_name = maybe_of<std::string>(from.at("key_name"));
+  data.user_data = maybe_of<std::string>(from.at("user_data"));
+  data.shutdown_behavior = maybe_of<std::string>(from.at("shutdown_behavior"));
+  data.zone = maybe_of<std::string>(from.at("zone"));
+  data.ebs_optimized = maybe_of<bool>(from.at("ebs_optimized"));
+  data.monitoring = maybe_of<bool>(from.at("monitoring"));
+  from.at("security_group_ids").get_to(data.security_group_ids);
+  from.at("security_groups").get_to(data.security_groups);
+  from.at("tags").get_to(data.tags);
+  return data;
+}
+
+}  // namespace
+
+std::string write_record(const Instance& value) {
+  return json{{"id", value.id},
+              {"reservation_id", value.reservation_id},
+              {"launch_index", value.launch_index},
+              {"image_id", value.image_id},
+              {"image", text_of(value.image)},
+              {"type", value.type},
+              {"key_name", value.key_name},
+              {"subnet_id", value.subnet_id},
+              {"zone", value.zone},
+              {"private_address", value.private_address},
+              {"mac", value.mac},
+              {"public_address", value.public_address},
+              {"security_groups", value.security_groups},
+              {"user_data", value.user_data},
+              {"shutdown_behavior", value.shutdown_behavior},
+              {"client_token", value.client_token},
+              {"token_digest", text_of(value.token_digest)},
+              {"tags", value.tags},
+              {"interface_id", value.interface_id},
+              {"volume_id", value.volume_id},
+              {"launched", number(value.launched)},
+              {"state", static_cast<int>(value.state)},
+              {"reason_code", value.reason_code},
+              {"reason_message", value.reason_message},
+              {"transition_reason", value.transition_reason},
+              {"ended", value.ended ? number(*value.ended) : json()},
+              {"has_disk", value.has_disk}}
+      .dump();
+}
+
+Instance read_instance(const std::string& text) {
+  return read("an instance", text, [](const json& from) {
+    Instance value;
+    from.at("id").get_to(value.id);
+    from.at("reservation_id").get_to(value.reservation_id);
+    from.at("launch_index").get_to(value.launch_index);
+    from.at("image_id").get_to(value.image_id);
+    value.image = digest_of(from.at("image"));
+    from.at("type").get_to(value.type);
+    from.at("key_name").get_to(value.key_name);
+    from.at("subnet_id").get_to(value.subnet_id);
+    from.at("zone").get_to(value.zone);
+    from.at("private_address").get_to(value.private_address);
+    from.at("mac").get_to(value.mac);
+    from.at("public_address").get_to(value.public_address);
+    from.at("security_groups").get_to(value.security_groups);
+    from.at("user_data").get_to(value.user_data);
+    from.at("shutdown_behavior").get_to(value.shutdown_behavior);
+    from.at("client_token").get_to(value.client_token);
+    value.token_digest = digest_of(from.at("token_digest"));
+    from.at("tags").get_to(value.tags);
+    from.at("interface_id").get_to(value.interface_id);
+    from.at("volume_id").get_to(value.volume_id);
+    value.launched = time_of(from.at("launched"));
+    value.state = static_cast<InstanceState>(from.at("state").get<int>());
+    from.at("reason_code").get_to(value.reason_code);
+    from.at("reason_message").get_to(value.reason_message);
+    from.at("transition_reason").get_to(value.transition_reason);
+    if (!from.at("ended").is_null()) value.ended = time_of(from.at("ended"));
+    from.at("has_disk").get_to(value.has_disk);
+    return value;
+  });
+}
+
+std::string write_record(const Image& value) {
+  return json{{"id", value.id},
+              {"name", value.name},
+              {"description", value.description},
+              {"location", value.location},
+              {"digest", text_of(value.digest)},
+              {"architecture", value.architecture},
+              {"root_device", value.root_device},
+              {"created", number(value.created)},
+              {"tags", value.tags}}
+      .dump();
+}
+
+Image read_image(const std::string& text) {
+  return read("an image", text, [](const json& from) {
+    Image value;
+    from.at("id").get_to(value.id);
+    from.at("name").get_to(value.name);
+    from.at("description").get_to(value.description);
+    from.at("location").get_to(value.location);
+    value.digest = digest_of(from.at("digest"));
+    from.at("architecture").get_to(value.architecture);
+    from.at("root_device").get_to(value.root_device);
+    value.created = time_of(from.at("created"));
+    from.at("tags").get_to(value.tags);
+    return value;
+  });
+}
+
+std::string write_record(const LaunchTemplate& value) {
+  json versions = json::array();
+  for (const auto& [version_number, version] : value.versions) {
+    versions.push_back({{"number", version.number},
+                        {"description", version.description},
+                        {"created", number(version.created)},
+                        {"data", to_json(version.data)}});
+  }
+  return json{{"id", value.id},
+              {"name", value.name},
+              {"created", number(value.created)},
+              {"default_version", value.default_version},
+              {"latest_version", value.latest_version},
+              {"tags", value.tags},
+              {"versions", versions}}
+      .dump();
+}
+
+LaunchTemplate read_launch_template(const std::string& text) {
+  return read("a launch template", text, [](const json& from) {
+    LaunchTemplate value;
+    from.at("id").get_to(value.id);
+    from.at("name").get_to(value.name);
+    value.created = time_of(from.at("created"));
+    from.at("default_version").get_to(value.default_version);
+    from.at("latest_version").get_to(value.latest_version);
+    from.at("tags").get_to(value.tags);
+    for (const json& one : from.at("versions")) {
+      TemplateVersion version;
+      one.at("number").get_to(version.number);
+      one.at("description").get_to(version.description);
+      version.created = time_of(one.at("created"));
+      version.data = launch_data_of(one.at("data"));
+      value.versions[version.number] = version;
+    }
+    return value;
+  });
+}
+
+std::string write_record(const SecurityGroup& value) {
+  json rules = json::array();
+  for (const Rule& rule : value.rules) {
+    rules.push_back({{"id", rule.id},
+                     {"egress", rule.egress},
+                     {"protocol", rule.protocol},
+                     {"from_port", rule.from_port},
+                     {"to_port", rule.to_port},
+                     {"cidr", rule.cidr},
+                     {"group_id", rule.group_id},
+                     {"description", rule.description}});
+  }
+  return json{{"id", value.id},         {"name", value.name}, {"description", value.description},
+              {"vpc_id", value.vpc_id}, {"tags", value.tags}, {"rules", rules}}
+      .dump();
+}
+
+SecurityGroup read_security_group(const std::string& text) {
+  return read("a security group", text, [](const json& from) {
+    SecurityGroup value;
+    from.at("id").get_to(value.id);
+    from.at("name").get_to(value.name);
+    from.at("description").get_to(value.description);
+    from.at("vpc_id").get_to(value.vpc_id);
+    from.at("tags").get_to(value.tags);
+    for (const json& one : from.at("rules")) {
+      Rule rule;
+      one.at("id").get_to(rule.id);
+      one.at("egress").get_to(rule.egress);
+      one.at("protocol").get_to(rule.protocol);
+      one.at("from_port").get_to(rule.from_port);
+      one.at("to_port").get_to(rule.to_port);
+      one.at("cidr").get_to(rule.cidr);
+      one.at("group_id").get_to(rule.group_id);
+      one.at("description").get_to(rule.description);
+      value.rules.push_back(rule);
+    }
+    return value;
+  });
+}
+
+std::string write_record(const KeyPair& value) {
+  return json{{"id", value.id},
+              {"name", value.name},
+              {"type", value.type},
+              {"fingerprint", value.fingerprint},
+              {"public_key", value.public_key},
+              {"created", number(value.created)},
+              {"tags", value.tags}}
+      .dump();
+}
+
+KeyPair read_key_pair(const std::string& text) {
+  return read("a key pair", text, [](const json& from) {
+    KeyPair value;
+    from.at("id").get_to(value.id);
+    from.at("name").get_to(value.name);
+    from.at("type").get_to(value.type);
+    from.at("fingerprint").get_to(value.fingerprint);
+    from.at("public_key").get_to(value.public_key);
+    value.created = time_of(from.at("created"));
+    from.at("tags").get_to(value.tags);
+    return value;
+  });
+}
+
+}  // namespace kiln::region::ec2

@@ -1,0 +1,163 @@
+// FrontDoor: from bytes to a handler and back.
+#include "region/front/front_door.h"
+
+#include <fmt/format.h>
+
+#include <mutex>
+#include <vector>
+
+#include "base/error.h"
+#include "wire/codec.h"
+
+namespace kiln::region {
+namespace {
+
+wire::AuthDialect dialect_of(const wire::Service& service) {
+  switch (service.protocol) {
+    case wire::Protocol::ec2:
+      return wire::AuthDialect::ec2;
+    case wire::Protocol::query:
+      return wire::AuthDialect::query;
+    case wire::Protocol::json:
+      return wire::AuthDialect::json;
+  }
+  return wire::AuthDialect::query;
+}
+
+// Refusals of requests whose service is not known are written as EC2's.
+const wire::Service& service_or_ec2(const wire::Service* service) {
+  return service != nullptr ? *service : *wire::find_service("ec2");
+}
+
+}  // namespace
+
+struct FrontDoor::State {
+  State(host::Loop& on, host::Random& chance, Journal& book, const Handlers& table, RequestLog& lines, Identity who,
+        std::string where)
+      : loop(on),
+        random(chance),
+        journal(book),
+        handlers(table),
+        log(lines),
+        identity(std::move(who)),
+        region(std::move(where)),
+        verifier([this](const std::string& key) -> std::optional<wire::Secret> {
+          if (key != identity.access_key) return std::nullopt;
+          return wire::Secret{identity.secret_key, {}, std::nullopt};
+        }) {}
+
+  host::Loop& loop;
+  host::Random& random;
+  Journal& journal;
+  const Handlers& handlers;
+  RequestLog& log;
+  Identity identity;
+  std::string region;
+  wire::Verifier verifier;
+  // Answers of this turn; they go out when its changes are in the journal.
+  std::vector<std::pair<Answer, http::Response>> ready;
+  std::mutex random_mutex;
+
+  // One call on its way.
+  struct Visit {
+    const wire::Service* service = nullptr;
+    const wire::Operation* operation = nullptr;
+    std::string name;  // of the operation, as it was asked for
+    std::string request_id;
+    std::string access_key;
+    Time began{};
+    Answer answer;
+  };
+
+  std::string new_request_id() {
+    std::lock_guard lock(random_mutex);
+    return random.uuid();
+  }
+
+  http::Response refusal(const Visit& visit, const std::string& code, const std::string& message, int status) {
+    log.add(visit.began, visit.access_key, visit.service == nullptr ? "" : std::string(visit.service->signing_name),
+            visit.name, loop.now() - visit.began, status, code);
+    return wire::encode_error(service_or_ec2(visit.service), {code, message, visit.request_id}, status);
+  }
+
+  void turn_end() {
+    journal.commit();
+    std::vector<std::pair<Answer, http::Response>> out;
+    out.swap(ready);
+    for (auto& [answer, response] : out) answer(std::move(response));
+  }
+
+  // Who asks for what; throws ApiError.
+  void check(const http::Request& request, Visit& visit) {
+    std::optional<wire::SigningScope> scope = wire::claimed_scope(request);
+    if (scope) visit.service = wire::find_service(scope->service);
+    if (visit.service != nullptr) visit.name = wire::peek_operation(*visit.service, request);
+    wire::Verification verification = verifier.verify(request, visit.began);
+    if (const auto* refused = std::get_if<wire::Refused>(&verification)) {
+      wire::AuthError error = wire::to_error(*refused, dialect_of(service_or_ec2(visit.service)));
+      throw ApiError(error.code, error.message, error.http_status);
+    }
+    const auto& verified = std::get<wire::Verified>(verification);
+    visit.access_key = verified.access_key;
+    if (visit.service == nullptr) {
+      throw ApiError("InvalidAction",
+                     fmt::format("The service '{}' is not served by this region", verified.scope.service));
+    }
+    if (verified.scope.region != region && visit.service->key != "sts") {
+      throw ApiError("AuthFailure", fmt::format("The request was signed for region '{}'; this region is '{}'",
+                                                verified.scope.region, region));
+    }
+    visit.operation = visit.service->find(visit.name);
+    if (visit.operation == nullptr || !handlers.serves(*visit.operation)) {
+      throw ApiError("InvalidAction", fmt::format("The action {} is not valid for this web service.",
+                                                  visit.name.empty() ? "(none)" : visit.name));
+    }
+  }
+
+  http::Response run(const Visit& visit, const void* input) {
+    try {
+      Call call{visit.request_id, visit.access_key, identity.account, loop.now()};
+      std::shared_ptr<void> output = handlers.run(*visit.operation, call, input);
+      log.add(visit.began, visit.access_key, std::string(visit.service->signing_name), visit.name,
+              loop.now() - visit.began, 200, "ok");
+      return wire::encode_response(*visit.operation, output.get(), visit.request_id);
+    } catch (const ApiError& error) {
+      return refusal(visit, error.code(), error.message(), error.http_status());
+    } catch (const std::exception& error) {
+      // The user sees what went wrong here: there is nobody else to ask on this machine.
+      return refusal(visit, visit.service->protocol == wire::Protocol::ec2 ? "InternalError" : "InternalFailure",
+                     error.what(), 500);
+    }
+  }
+};
+
+FrontDoor::FrontDoor(host::Loop& loop, host::Random& random, Journal& journal, const Handlers& handlers,
+                     RequestLog& log, Identity identity, std::string region)
+    : state_(std::make_unique<State>(loop, random, journal, handlers, log, std::move(identity), std::move(region))) {
+  loop.set_turn_end([this] { state_->turn_end(); });
+}
+
+FrontDoor::~FrontDoor() { state_->loop.set_turn_end({}); }
+
+void FrontDoor::handle(http::Request request, Answer answer) {
+  State& state = *state_;
+  auto visit = std::make_shared<State::Visit>();
+  visit->began = state.loop.now();
+  visit->request_id = state.new_request_id();
+  visit->answer = std::move(answer);
+  std::shared_ptr<void> input;
+  try {
+    state.check(request, *visit);
+    input = visit->operation->make_input();
+    wire::decode_request(*visit->operation, request, input.get());
+    state.handlers.prepare(*visit->operation, input.get());
+  } catch (const ApiError& error) {
+    return visit->answer(state.refusal(*visit, error.code(), error.message(), error.http_status()));
+  } catch (const wire::DecodeError& error) {
+    return visit->answer(state.refusal(*visit, error.code(), error.message(), 400));
+  }
+  state.loop.post(
+      [&state, visit, input] { state.ready.emplace_back(std::move(visit->answer), state.run(*visit, input.get())); });
+}
+
+}  // namespace kiln::region

@@ -1,0 +1,224 @@
+// FrontDoor: who is let in, what is served, how it is refused, and that an answer is given only for what is written
+// down.
+#include "region/front/front_door.h"
+
+#include <gmock/gmock.h>
+
+#include <stdexcept>
+
+#include "base/error.h"
+#include "region/testing/ec2_world.h"
+
+namespace kiln::region {
+namespace {
+
+namespace api = wire::ec2;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+class FrontDoorTest : public testing::Ec2World {
+ protected:
+  // The status and code that a request is refused with.
+  std::pair<int, std::string> refused(http::Request request, const wire::Service& service) {
+    http::Response response = send(std::move(request));
+    auto error = wire::decode_error(service, response);
+    if (!error) return {response.status, ""};
+    last_message = error->message;
+    EXPECT_EQ(error->request_id.size(), 36u) << "a UUID";
+    return {response.status, error->code};
+  }
+  http::Request regions_request() {
+    api::DescribeRegionsRequest input;
+    return request_of(api::DescribeRegions::operation(), &input);
+  }
+  http::Request identity_request() {
+    wire::sts::GetCallerIdentityRequest input;
+    return request_of(wire::sts::GetCallerIdentity::operation(), &input);
+  }
+  const wire::Service& ec2_service() { return *api::DescribeRegions::operation().service; }
+  const wire::Service& sts_service() { return *wire::sts::GetCallerIdentity::operation().service; }
+};
+
+TEST_F(FrontDoorTest, TellsWhoCalls) {
+  auto who = call<wire::sts::GetCallerIdentity>({});
+  EXPECT_EQ(who.account, "123456789012");
+  EXPECT_EQ(who.arn, "arn:aws:iam::123456789012:root");
+}
+
+TEST_F(FrontDoorTest, RefusesAWrongSecretInTheServicesOwnWords) {
+  credentials.secret_key = "another secret";
+  http::Request request = regions_request();
+  sign(request, api::DescribeRegions::operation());
+  EXPECT_EQ(refused(request, ec2_service()), std::pair(401, std::string("AuthFailure")));
+  EXPECT_THAT(last_message, HasSubstr("AWS was not able to validate the provided access credentials"));
+  http::Request query = identity_request();
+  sign(query, wire::sts::GetCallerIdentity::operation());
+  EXPECT_EQ(refused(query, sts_service()), std::pair(403, std::string("SignatureDoesNotMatch")));
+}
+
+TEST_F(FrontDoorTest, RefusesAnAccessKeyThatNobodyHas) {
+  credentials.access_key = "AKIDNOBODY";
+  http::Request request = regions_request();
+  sign(request, api::DescribeRegions::operation());
+  EXPECT_EQ(refused(request, ec2_service()), std::pair(401, std::string("AuthFailure")));
+  http::Request query = identity_request();
+  sign(query, wire::sts::GetCallerIdentity::operation());
+  EXPECT_EQ(refused(query, sts_service()), std::pair(403, std::string("InvalidClientTokenId")));
+}
+
+TEST_F(FrontDoorTest, RefusesABodyThatWasChangedAfterSigning) {
+  http::Request request = regions_request();
+  sign(request, api::DescribeRegions::operation());
+  request.body += "&AllRegions=true";
+  EXPECT_EQ(refused(request, ec2_service()).second, "AuthFailure");
+}
+
+TEST_F(FrontDoorTest, RefusesARequestThatIsNotSigned) {
+  auto [status, code] = refused(regions_request(), ec2_service());
+  EXPECT_GE(status, 400);
+  EXPECT_LT(status, 500);
+  EXPECT_FALSE(code.empty());
+}
+
+TEST_F(FrontDoorTest, RefusesAnActionThatItDoesNotServe) {
+  http::Request request = regions_request();
+  request.body = "Action=DescribeSpotPriceHistory&Version=2016-11-15";
+  sign(request, api::DescribeRegions::operation());
+  EXPECT_EQ(refused(request, ec2_service()), std::pair(400, std::string("InvalidAction")));
+  EXPECT_THAT(last_message, HasSubstr("DescribeSpotPriceHistory"));
+}
+
+TEST_F(FrontDoorTest, RefusesAParameterThatItDoesNotKnow) {
+  http::Request request = regions_request();
+  request.body += "&Colour=red";
+  sign(request, api::DescribeRegions::operation());
+  EXPECT_EQ(refused(request, ec2_service()), std::pair(400, std::string("UnknownParameter")));
+  EXPECT_THAT(last_message, HasSubstr("Colour"));
+}
+
+TEST_F(FrontDoorTest, NamesAServiceThatItDoesNotHave) {
+  http::Request request = regions_request();
+  wire::sign(request, credentials, {testing::kRegion, "dynamodb"}, loop.now());
+  EXPECT_EQ(refused(request, ec2_service()).first, 400);
+  EXPECT_THAT(last_message, HasSubstr("dynamodb"));
+}
+
+TEST_F(FrontDoorTest, NamesBothRegionsWhenTheClientMeansAnother) {
+  signed_region = "eu-west-1";
+  EXPECT_EQ(refusal<api::DescribeRegions>({}), "AuthFailure");
+  EXPECT_THAT(last_message, HasSubstr("eu-west-1"));
+  EXPECT_THAT(last_message, HasSubstr("us-east-1"));
+}
+
+TEST_F(FrontDoorTest, ADryRunChangesNothing) {
+  std::string image = register_image();
+  api::RunInstancesRequest request = run_request(image);
+  request.dry_run = true;
+  http::Request raw = request_of(api::RunInstances::operation(), &request);
+  sign(raw, api::RunInstances::operation());
+  EXPECT_EQ(refused(raw, ec2_service()), std::pair(412, std::string("DryRunOperation")));
+  loop.run_for(Duration(10'000));
+  EXPECT_TRUE(call<api::DescribeInstances>({}).reservations.empty());
+}
+
+TEST_F(FrontDoorTest, AnswersOnlyForWhatIsWrittenDown) {
+  bool answered = false;
+  int commits = 0;
+  std::string image = register_image();
+  journal.before_commit([&] {
+    ++commits;
+    EXPECT_FALSE(answered);
+  });
+  api::RunInstancesRequest input = run_request(image);
+  http::Request request = request_of(api::RunInstances::operation(), &input);
+  sign(request, api::RunInstances::operation());
+  life->front.handle(request, [&](http::Response response) {
+    answered = true;
+    EXPECT_EQ(response.status, 200);
+    EXPECT_EQ(commits, 1);
+    EXPECT_EQ(journal.load("ec2.instance").size(), 1u);
+    journal.before_commit({});
+  });
+  EXPECT_TRUE(loop.run_while_not([&] { return answered; }, Duration(1000)));
+}
+
+TEST_F(FrontDoorTest, AFaultOfOursIsA500ThatNamesTheRequest) {
+  Handlers broken;
+  broken.on<api::DescribeVpcs>([](const Call&, const auto&) -> api::DescribeVpcsResult {
+    throw Error(ErrorCode::disk_full, "no space left on /var");
+  });
+  broken.on<api::DescribeSubnets>(
+      [](const Call&, const auto&) -> api::DescribeSubnetsResult { throw std::out_of_range("a bug"); });
+  FrontDoor front(loop, random, journal, broken, log, Identity{testing::kAccount, "AKIDEXAMPLE", "the secret"},
+                  testing::kRegion);
+  auto ask = [&](const wire::Operation& operation, const void* input) {
+    http::Request request = request_of(operation, input);
+    sign(request, operation);
+    std::optional<http::Response> answer;
+    front.handle(request, [&](http::Response response) { answer = std::move(response); });
+    EXPECT_TRUE(loop.run_while_not([&] { return answer.has_value(); }, Duration(1000)));
+    return answer.value();
+  };
+  api::DescribeVpcsRequest vpcs;
+  http::Response response = ask(api::DescribeVpcs::operation(), &vpcs);
+  EXPECT_EQ(response.status, 500);
+  EXPECT_EQ(wire::decode_error(ec2_service(), response)->code, "InternalError");
+  EXPECT_THAT(wire::decode_error(ec2_service(), response)->message, HasSubstr("no space left on /var"));
+  api::DescribeSubnetsRequest subnets;
+  EXPECT_EQ(ask(api::DescribeSubnets::operation(), &subnets).status, 500);
+}
+
+TEST_F(FrontDoorTest, WhatMustNotHoldUpTheLoopRunsBeforeItsHandler) {
+  Handlers slow;
+  int before = 0;
+  int handled = 0;
+  slow.before<api::DescribeVpcs>([&](const api::DescribeVpcsRequest& input) {
+    ++before;
+    if (!input.vpc_ids.empty()) throw ApiError("InvalidVpcID.NotFound", "not there");
+  });
+  slow.on<api::DescribeVpcs>([&](const Call&, const auto&) {
+    ++handled;
+    return api::DescribeVpcsResult{};
+  });
+  FrontDoor front(loop, random, journal, slow, log, Identity{testing::kAccount, "AKIDEXAMPLE", "the secret"},
+                  testing::kRegion);
+  auto ask = [&](const api::DescribeVpcsRequest& input) {
+    http::Request request = request_of(api::DescribeVpcs::operation(), &input);
+    sign(request, api::DescribeVpcs::operation());
+    int status = 0;
+    front.handle(request, [&](http::Response response) { status = response.status; });
+    EXPECT_EQ(before, handled + 1) << "the loop has not run yet";
+    loop.run_for(Duration(1));
+    return status;
+  };
+  EXPECT_EQ(ask({}), 200);
+  api::DescribeVpcsRequest unknown;
+  unknown.vpc_ids = {"vpc-1"};
+  EXPECT_EQ(ask(unknown), 400);
+  EXPECT_EQ(handled, 1);
+}
+
+TEST_F(FrontDoorTest, WritesOneLineForEachCallAndNoSecret) {
+  call<api::DescribeRegions>({});
+  signed_region = "eu-west-1";
+  refusal<api::DescribeRegions>({});
+  std::string lines = host::read_file(folder.path() / "requests.log");
+  EXPECT_THAT(lines, HasSubstr("AKIDEXAMPLE ec2 DescribeRegions"));
+  EXPECT_THAT(lines, HasSubstr(" 200 ok\n"));
+  EXPECT_THAT(lines, HasSubstr(" AuthFailure\n"));
+  EXPECT_THAT(lines, Not(HasSubstr("the secret")));
+}
+
+TEST(RequestLog, StaysBounded) {
+  host::TemporaryFolder folder("kiln-log-test-");
+  host::Path path = folder.path() / "requests.log";
+  RequestLog log(path);
+  std::string long_name(8000, 'x');
+  for (int i = 0; i < 400; ++i) log.add(Time{}, "caller", "ec2", long_name, Duration(1), 200, "ok");
+  EXPECT_LT(std::filesystem::file_size(path), std::size_t{2} << 20);
+  EXPECT_LT(std::filesystem::file_size(path.string() + ".old"), std::size_t{2} << 20);
+  EXPECT_EQ(host::list_folder(folder.path()).size(), 2u);
+}
+
+}  // namespace
+}  // namespace kiln::region

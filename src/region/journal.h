@@ -1,0 +1,70 @@
+// Journal: what the region must know after its control plane died: a table of records a kind of thing.
+//
+// Changes of one turn of the loop are kept aside and committed together at its end (`commit`); answers go out only
+// after that, so an acknowledged call survives kill -9, and half a call is never seen. Not made for power cuts: the
+// machines would be gone with them.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "host/file.h"
+
+namespace kiln::region {
+
+class Journal {
+ public:
+  virtual ~Journal() = default;
+
+  void put(const std::string& table, const std::string& key, std::string text);
+  void erase(const std::string& table, const std::string& key);
+  // What was committed, by key. For the beginning, before anything is put.
+  virtual std::map<std::string, std::string> load(const std::string& table) const = 0;
+
+  // Makes the turn's changes last. Nothing to do is cheap.
+  void commit();
+  // Called before each commit that has something to write; what it throws stops the commit (a death in a test).
+  void before_commit(std::function<void()> hook) { hook_ = std::move(hook); }
+  // Drops what was not committed.
+  void forget() { pending_.clear(); }
+
+ protected:
+  using Changes = std::map<std::pair<std::string, std::string>, std::optional<std::string>>;  // nullopt: erased
+  virtual void write(const Changes& changes) = 0;
+
+ private:
+  Changes pending_;
+  std::function<void()> hook_;
+};
+
+// In one SQLite file.
+class FileJournal final : public Journal {
+ public:
+  explicit FileJournal(const host::Path& file);
+  ~FileJournal() override;
+  std::map<std::string, std::string> load(const std::string& table) const override;
+
+ protected:
+  void write(const Changes& changes) override;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+// For tests and simulation: outlives the region that writes it.
+class MemoryJournal final : public Journal {
+ public:
+  std::map<std::string, std::string> load(const std::string& table) const override;
+
+ protected:
+  void write(const Changes& changes) override;
+
+ private:
+  std::map<std::string, std::map<std::string, std::string>> tables_;
+};
+
+}  // namespace kiln::region

@@ -1,0 +1,269 @@
+// App: from checked nodes to typed values, with every default filled in.
+#include "spec/app.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/text.h"
+#include "spec/shape.h"
+#include "spec/tree.h"
+
+namespace kiln::spec {
+namespace {
+
+// Elastic Load Balancing: names of load balancers and target groups have at most 32 characters; "<app>-<environment>"
+// is one.
+constexpr std::size_t kResourceNameMax = 32;
+
+void read_text(const Node& mapping, std::string_view key, std::string& into) {
+  if (const Node* node = mapping.find(key)) into = node->text;
+}
+
+void read_int(const Node& mapping, std::string_view key, int& into) {
+  if (const Node* node = mapping.find(key)) into = static_cast<int>(parse_int(node->text).value());
+}
+
+void read_duration(const Node& mapping, std::string_view key, Duration& into) {
+  if (const Node* node = mapping.find(key)) into = parse_duration(node->text);
+}
+
+std::vector<std::string> read_texts(const Node& node) {
+  if (node.is_scalar()) return {node.text};
+  std::vector<std::string> texts;
+  for (const auto& [none, value] : node.entries) texts.push_back(value.text);
+  return texts;
+}
+
+// A path of the image or the app's folder whose parts are plain names.
+void check_path(const Source& source, const Node& node) {
+  for (const std::string& part : split(node.text, '/')) {
+    if (part == "..") throw source.error(node.where, fmt::format("'{}' must not contain '..'", node.text));
+  }
+}
+
+CopyStep read_copy(const Source& source, const Node& node) {
+  CopyStep step;
+  for (const char* key : {"from", "to"}) check_path(source, *node.find(key));
+  read_text(node, "from", step.from);
+  read_text(node, "to", step.to);
+  if (const Node* mode = node.find("mode")) step.mode = static_cast<unsigned>(std::stoul(mode->text, nullptr, 8));
+  if (const Node* owner = node.find("owner")) {
+    const auto parts = split(owner->text, ':');
+    step.uid = static_cast<std::uint32_t>(parse_int(parts.at(0)).value());
+    step.gid = static_cast<std::uint32_t>(parse_int(parts.at(1)).value());
+  }
+  return step;
+}
+
+// systemctl's own rule: a name without a unit's suffix is a service.
+std::string unit_name(std::string name) {
+  static const std::vector<std::string> kSuffixes = {".service",   ".socket", ".timer", ".path", ".mount",
+                                                     ".automount", ".target", ".slice", ".swap"};
+  const bool whole = std::ranges::any_of(kSuffixes, [&](const std::string& suffix) { return name.ends_with(suffix); });
+  return whole ? name : name + ".service";
+}
+
+Step read_step(const Source& source, const Node& node) {
+  const auto& [key, value] = node.entries.front();
+  Step step{.where = key.where, .action = {}};
+  if (key.text == "packages") step.action = PackagesStep{read_texts(value)};
+  if (key.text == "copy") step.action = read_copy(source, value);
+  if (key.text == "run") step.action = RunStep{read_texts(value)};
+  if (key.text == "enable") {
+    EnableStep enable{read_texts(value)};
+    std::ranges::transform(enable.units, enable.units.begin(), unit_name);
+    step.action = enable;
+  }
+  return step;
+}
+
+ImageSpec read_image(const Source& source, const Node& node) {
+  ImageSpec image;
+  image.where = node.where;
+  image.release = node.find("from")->text.substr(std::string_view("debian:").size());
+  if (const Node* version = node.find("version")) {
+    if (version->text == "timestamp") {
+      image.version_kind = VersionKind::timestamp;
+    } else if (version->text != "git") {
+      image.version_kind = VersionKind::literal;
+      image.version = version->text;
+    }
+  }
+  for (const auto& [none, step] : node.find("steps")->entries) image.steps.push_back(read_step(source, step));
+  if (const Node* writable = node.find("writable")) {
+    image.writable = read_texts(*writable);
+    for (std::string& folder : *image.writable) {
+      if (folder.ends_with('/')) folder.pop_back();
+    }
+    std::ranges::sort(*image.writable);
+    image.writable->erase(std::unique(image.writable->begin(), image.writable->end()), image.writable->end());
+  }
+  return image;
+}
+
+void read_health(const Source& source, const Node& node, HealthSpec& health) {
+  read_text(node, "path", health.path);
+  read_duration(node, "interval", health.interval);
+  read_int(node, "healthy", health.healthy);
+  read_int(node, "unhealthy", health.unhealthy);
+  read_text(node, "status", health.status);
+  read_duration(node, "timeout", health.timeout);
+  if (health.timeout < health.interval) return;
+  if (const Node* timeout = node.find("timeout")) {
+    throw source.error(timeout->where, fmt::format("'timeout' ({}) must be less than 'interval' ({})",
+                                                   format_duration(health.timeout), format_duration(health.interval)));
+  }
+  health.timeout = health.interval - std::chrono::seconds(1);
+}
+
+void read_fleet(const Source& source, const Node& node, FleetSpec& fleet) {
+  fleet.where = node.where;
+  if (node.find("size") != nullptr) {
+    read_int(node, "size", fleet.size);
+    fleet.min = fleet.size;
+    fleet.max = std::max(1, 2 * fleet.size);
+  }
+  read_int(node, "min", fleet.min);
+  read_int(node, "max", fleet.max);
+  if (fleet.min > fleet.size || fleet.size > fleet.max) {
+    throw source.error(node.where, fmt::format("'min' ({}), 'size' ({}) and 'max' ({}) must be in this order",
+                                               fleet.min, fleet.size, fleet.max));
+  }
+  read_text(node, "instance_type", fleet.instance_type);
+  if (const Node* listen = node.find("listen")) {
+    read_int(*listen, "port", fleet.listen.port);
+    if (listen->find("port") != nullptr) fleet.listen.target_port = fleet.listen.port;
+    read_int(*listen, "target_port", fleet.listen.target_port);
+  }
+  if (const Node* health = node.find("health")) read_health(source, *health, fleet.health);
+  read_duration(node, "drain", fleet.drain);
+  read_duration(node, "warmup", fleet.warmup);
+  read_duration(node, "grace", fleet.grace);
+}
+
+void read_deploy(const Node& node, DeploySpec& deploy) {
+  if (const Node* rollback = node.find("rollback")) {
+    deploy.rollback = rollback->text == "manual" ? Rollback::manual : Rollback::automatic;
+  }
+  read_duration(node, "bake", deploy.bake);
+  read_duration(node, "timeout", deploy.timeout);
+}
+
+Environment read_environment(const App& app, const Node& name, const Node& node) {
+  Environment environment{.where = name.where, .name = name.text, .fleet = app.fleet, .deploy = app.deploy};
+  const Node* endpoint = node.find("endpoint");
+  if (endpoint == nullptr && node.find("region") == nullptr) {
+    throw app.source.error(name.where, fmt::format("'{}' does not say where it is", name.text),
+                           "give it 'endpoint: local', or 'region:' for AWS");
+  }
+  environment.local = endpoint != nullptr && endpoint->text == "local";
+  if (endpoint != nullptr && !environment.local) environment.endpoint = endpoint->text;
+  read_text(node, "region", environment.region);
+  if (const Node* fleet = node.find("fleet")) {
+    if (!app.fleet)
+      throw app.source.error(fleet->where, "there is no 'fleet' to override",
+                             "describe the fleet at the top of the file");
+    read_fleet(app.source, *fleet, *environment.fleet);
+  }
+  if (const Node* deploy = node.find("deploy")) read_deploy(*deploy, environment.deploy);
+  const std::string resource = app.name + "-" + environment.name;
+  if (resource.size() > kResourceNameMax) {
+    throw app.source.error(
+        name.where,
+        fmt::format("'{}' is longer than the {} characters of a load balancer's name", resource, kResourceNameMax),
+        "shorten the app's or the environment's name");
+  }
+  return environment;
+}
+
+}  // namespace
+
+std::string Source::at(Location where) const {
+  return where.line == 0 ? file_name : fmt::format("{}:{}:{}", file_name, where.line, where.column);
+}
+
+std::string Source::quote(Location where) const {
+  if (where.line < 1) return {};
+  std::size_t begin = 0;
+  for (int line = 1; line < where.line; ++line) {
+    begin = text.find('\n', begin);
+    if (begin == std::string::npos) return {};
+    ++begin;
+  }
+  std::string line = text.substr(begin, std::min<std::size_t>(text.find('\n', begin) - begin, 200));
+  std::ranges::replace_if(
+      line, [](unsigned char c) { return c < 0x20 || c == 0x7f; }, ' ');
+  const auto indent = static_cast<std::size_t>(std::clamp(where.column - 1, 0, 200));
+  return fmt::format("  {}\n  {}^", line, std::string(indent, ' '));
+}
+
+Error Source::error(Location where, const std::string& message, std::string next) const {
+  const std::string quoted = quote(where);
+  return {ErrorCode::usage, fmt::format("{}: {}{}{}", at(where), message, quoted.empty() ? "" : "\n", quoted),
+          std::move(next)};
+}
+
+std::string Step::text() const {
+  struct Writer {
+    std::string operator()(const PackagesStep& step) const { return "packages " + join(step.packages, " "); }
+    std::string operator()(const CopyStep& step) const {
+      std::string line = fmt::format("copy {} {}", step.from, step.to);
+      if (step.mode) line += fmt::format(" mode={:04o}", *step.mode);
+      if (step.uid != 0 || step.gid != 0) line += fmt::format(" owner={}:{}", step.uid, step.gid);
+      return line;
+    }
+    std::string operator()(const RunStep& step) const { return "run " + join(step.commands, " && "); }
+    std::string operator()(const EnableStep& step) const { return "enable " + join(step.units, " "); }
+  };
+  std::string line = std::visit(Writer{}, action);
+  std::ranges::replace(line, '\n', ' ');
+  return line;
+}
+
+const Environment& App::environment(std::string_view environment_name) const {
+  if (environment_name.empty()) return environments.front();
+  std::vector<std::string> names;
+  for (const Environment& environment : environments) {
+    if (environment.name == environment_name) return environment;
+    names.push_back(environment.name);
+  }
+  const auto near = nearest(environment_name, names);
+  throw Error(ErrorCode::usage,
+              fmt::format("{} has no environment '{}'{}", source.file_name, environment_name,
+                          near ? fmt::format("; did you mean '{}'?", *near) : ""),
+              "it has: " + join(names, ", "));
+}
+
+App parse_app(std::string_view text, std::string file_name) {
+  App app;
+  app.source = {std::move(file_name), std::string(text)};
+  const Node root = parse_tree(app.source);
+  check(app.source, root, app_shape(), "the file");
+  app.name = root.find("app")->text;
+  app.image = read_image(app.source, *root.find("image"));
+  if (const Node* fleet = root.find("fleet")) {
+    app.fleet.emplace();
+    read_fleet(app.source, *fleet, *app.fleet);
+  }
+  if (const Node* deploy = root.find("deploy")) read_deploy(*deploy, app.deploy);
+  if (const Node* environments = root.find("environments")) {
+    for (const auto& [name, node] : environments->entries)
+      app.environments.push_back(read_environment(app, name, node));
+  } else {
+    app.environments.push_back({.name = "local", .fleet = app.fleet, .deploy = app.deploy});
+  }
+  return app;
+}
+
+std::string_view to_string(Strategy strategy) {
+  switch (strategy) {
+    case Strategy::rolling:
+      return "rolling";
+  }
+  return "";
+}
+
+std::string_view to_string(Rollback rollback) { return rollback == Rollback::manual ? "manual" : "automatic"; }
+
+}  // namespace kiln::spec

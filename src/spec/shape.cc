@@ -1,0 +1,217 @@
+// Shape: the table itself. Read it top down as the reference of kiln.yaml.
+#include "spec/shape.h"
+
+namespace kiln::spec {
+namespace {
+
+using Kind = Shape::Kind;
+
+// The region's VPC has room for more; an Auto Scaling group of a first version needs a bound that catches a slip of the
+// finger.
+constexpr std::int64_t kFleetSizeMax = 1000;
+
+Shape text(std::string_view what, std::string_view pattern) {
+  return {.kind = Kind::text, .what = what, .pattern = pattern};
+}
+
+Shape choice(std::vector<std::string_view> choices, std::vector<std::string_view> later = {}) {
+  return {.kind = Kind::text, .choices = std::move(choices), .later_choices = std::move(later)};
+}
+
+Shape integer(std::int64_t min, std::int64_t max) { return {.kind = Kind::integer, .min = min, .max = max}; }
+
+Shape seconds(std::int64_t min, std::int64_t max) { return {.kind = Kind::duration, .min = min, .max = max}; }
+
+Shape mapping(std::vector<Key> keys) { return {.kind = Kind::mapping, .keys = std::move(keys)}; }
+
+Shape one_or_more(const Shape& item) { return {.kind = Kind::item_or_list, .item = &item, .min = 1, .max = 1000}; }
+
+Shape list(const Shape& item, std::int64_t min = 1) {
+  return {.kind = Kind::list, .item = &item, .min = min, .max = 1000};
+}
+
+Shape overrides(const Shape& whole) {
+  Shape shape = whole;
+  shape.partial = true;
+  return shape;
+}
+
+const Shape& package_name() {
+  // Debian policy 5.6.1 and 5.6.12. A name that ends in '-' would ask apt to remove the package.
+  static const Shape shape =
+      text("a Debian package, or package=version", "[a-z0-9][a-z0-9+.-]*[a-z0-9+.](=[A-Za-z0-9][A-Za-z0-9.+:~-]*)?");
+  return shape;
+}
+
+const Shape& unit_name() {
+  static const Shape shape = text("a systemd unit, such as nginx or backup.timer", "[A-Za-z0-9][A-Za-z0-9@_.:-]*");
+  return shape;
+}
+
+const Shape& command() {
+  static const Shape shape = text("a shell command", "");
+  return shape;
+}
+
+const Shape& absolute_folder() {
+  static const Shape shape =
+      text("an absolute folder, such as /var/lib/nginx", "(/[A-Za-z0-9_@+-][A-Za-z0-9._@+-]*)+/?");
+  return shape;
+}
+
+const Shape& copy_shape() {
+  static const Shape from = text("a file or folder below this file's folder", "[^/\\n][^\\n]*");
+  static const Shape to = text("an absolute path", "/[^\\n]*");
+  static const Shape mode = text("a file mode in octal, such as 0644", "0?[0-7]{3}");
+  static const Shape owner = text("user:group as numbers, such as 33:33", "[0-9]{1,9}:[0-9]{1,9}");
+  static const Shape shape = mapping({
+      {"from", &from, "What to copy; with a '/' at its end: what is in that folder.", true},
+      {"to", &to, "Where to; with a '/' at its end: into that folder.", true},
+      {"mode", &mode, "Mode of the files. Without it: 0755 for files that can be run, else 0644."},
+      {"owner", &owner, "Owner, 0:0 without it."},
+      {"ignore", nullptr, "copy the folders one by one"},
+  });
+  return shape;
+}
+
+const Shape& step_shape() {
+  static const Shape packages = list(package_name());
+  static const Shape run = one_or_more(command());
+  static const Shape enable = one_or_more(unit_name());
+  static const Shape shape = [] {
+    Shape made = mapping({
+        {"packages", &packages, "Debian packages to install, without what they only recommend."},
+        {"copy", &copy_shape(), "A file or folder to copy into the image."},
+        {"run", &run, "Commands for /bin/sh, as root, in the image."},
+        {"enable", &enable, "systemd units that start at boot."},
+        {"template", nullptr, "write the file whole and use 'copy'"},
+        {"disable", nullptr, "use 'run: systemctl disable UNIT'"},
+        {"user", nullptr, "use 'run: adduser --system NAME'"},
+    });
+    made.exactly_one_key = true;
+    return made;
+  }();
+  return shape;
+}
+
+const Shape& image_shape() {
+  static const Shape from = choice({"debian:bookworm", "debian:trixie"});
+  static const Shape version = text("a version such as 1.4.2, or git, or timestamp",
+                                    "git|timestamp|"
+                                    "(0|[1-9][0-9]{0,8})\\.(0|[1-9][0-9]{0,8})\\.(0|[1-9][0-9]{0,8})"
+                                    "(-[0-9A-Za-z.-]+)?(\\+[0-9A-Za-z.-]+)?");
+  static const Shape steps = list(step_shape());
+  static const Shape writable = list(absolute_folder(), 0);
+  static const Shape shape = mapping({
+      {"from", &from, "The base system.", true},
+      {"version", &version, "The image's version: a literal, git (the default; from the last tag), or timestamp."},
+      {"steps", &steps, "What to do to the base, in order. Each step is a layer.", true},
+      {"writable", &writable, "Makes the root read-only at run time but for these folders."},
+      {"test", nullptr, "run the checks by hand after the deployment, and remove this key"},
+      {"image", nullptr, "only 'from: debian:RELEASE' is a base now"},
+      {"ami", nullptr, "only 'from: debian:RELEASE' is a base now"},
+      {"dockerfile", nullptr, "write its steps as 'packages', 'copy', 'run' and 'enable'"},
+      {"packer", nullptr, "write its steps as 'packages', 'copy', 'run' and 'enable'"},
+  });
+  return shape;
+}
+
+const Shape& fleet_shape() {
+  static const Shape count = integer(0, kFleetSizeMax);
+  static const Shape max_count = integer(1, 2 * kFleetSizeMax);
+  static const Shape instance_type = text("an instance type, such as t3.micro", "[a-z][a-z0-9-]*\\.[a-z0-9-]+");
+  static const Shape port = integer(1, 65535);
+  static const Shape listen = mapping({
+      {"port", &port, "The load balancer's port; 80 without it."},
+      {"target_port", &port, "The instances' port; the same as 'port' without it."},
+  });
+  // https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_CreateTargetGroup.html gives the limits.
+  static const Shape path = text("a path that begins with '/'", "/[!-~]{0,1023}");
+  static const Shape interval = seconds(5, 300);
+  static const Shape timeout = seconds(2, 120);
+  static const Shape threshold = integer(2, 10);
+  static const Shape status =
+      text("HTTP statuses: 200, or 200,301, or 200-299", "[2-4][0-9]{2}(,[2-4][0-9]{2})*|[2-4][0-9]{2}-[2-4][0-9]{2}");
+  static const Shape health = mapping({
+      {"path", &path, "What the load balancer asks for."},
+      {"interval", &interval, "Time between two checks."},
+      {"timeout", &timeout, "How long an answer may take; less than the interval."},
+      {"healthy", &threshold, "Successes in a row that make an instance healthy."},
+      {"unhealthy", &threshold, "Failures in a row that make it unhealthy."},
+      {"status", &status, "The answers that are a success."},
+  });
+  static const Shape up_to_an_hour = seconds(0, 3600);
+  static const Shape up_to_two_hours = seconds(0, 7200);
+  static const Shape shape = mapping({
+      {"size", &count, "How many instances.", true},
+      {"min", &count, "The Auto Scaling group's minimum; 'size' without it."},
+      {"max", &max_count, "Its maximum, also while it is being replaced; twice 'size' without it."},
+      {"instance_type", &instance_type, "CPU and memory of an instance."},
+      {"listen", &listen, "Where the load balancer listens and where it forwards to."},
+      {"health", &health, "How the load balancer finds out which instances are healthy."},
+      {"drain", &up_to_an_hour, "How long an instance that goes may finish its requests."},
+      {"warmup", &up_to_an_hour, "How long a new instance does not count yet after it is in service."},
+      {"grace", &up_to_two_hours, "How long a new instance may fail its health checks before it is replaced."},
+  });
+  return shape;
+}
+
+const Shape& deploy_shape() {
+  static const Shape strategy = choice({"rolling"}, {"blue_green", "canary", "linear"});
+  static const Shape bake = seconds(0, 172'800);  // StartInstanceRefresh's BakeTime
+  static const Shape rollback = choice({"automatic", "manual"});
+  static const Shape timeout = seconds(10, 86'400);
+  static const Shape shape = mapping({
+      {"strategy", &strategy, "How the instances are replaced."},
+      {"bake", &bake, "How long the new version must hold before it is final."},
+      {"rollback", &rollback, "Whether a failed deployment goes back by itself."},
+      {"timeout", &timeout, "When a deployment that does not end has failed."},
+      {"alarms", nullptr, "health checks decide about a deployment now; remove this key"},
+      {"steps", nullptr, "it belongs to the strategies canary and linear, which are not there yet"},
+      {"hold", nullptr, "it belongs to the strategies canary and linear, which are not there yet"},
+      {"approve", nullptr, "deployments start at once now; remove this key"},
+  });
+  return shape;
+}
+
+const Shape& environments_shape() {
+  static const Shape endpoint =
+      text("local, or a URL such as http://127.0.0.1:4566", "local|https?://[A-Za-z0-9.:\\[\\]-]+/?");
+  static const Shape region = text("an AWS region, such as eu-west-1", "[a-z]{2}(-[a-z]+)+-[0-9]");
+  static const Shape fleet = overrides(fleet_shape());
+  static const Shape deploy = overrides(deploy_shape());
+  static const Shape environment = mapping({
+      {"endpoint", &endpoint, "local: the region on this machine. Without it: AWS."},
+      {"region", &region, "The AWS region."},
+      {"fleet", &fleet, "What differs from the app's fleet."},
+      {"deploy", &deploy, "What differs from the app's deploy."},
+      {"approve", nullptr, "deployments start at once now; remove this key"},
+      {"image", nullptr, "one image goes through all environments; remove this key"},
+  });
+  static const Shape shape = {.kind = Kind::named,
+                              .what = "lower-case letters, digits and '-', at most 20",
+                              .pattern = "[a-z][a-z0-9-]{0,18}[a-z0-9]|[a-z]",
+                              .item = &environment,
+                              .min = 1,
+                              .max = 20};
+  return shape;
+}
+
+}  // namespace
+
+const Shape& app_shape() {
+  // Names of load balancers and target groups are made from it, and those have 32 characters.
+  static const Shape name =
+      text("lower-case letters, digits and '-', at most 24", "[a-z][a-z0-9-]{0,22}[a-z0-9]|[a-z]");
+  static const Shape shape = mapping({
+      {"app", &name, "The app's name; everything that is made for it has this name.", true},
+      {"image", &image_shape(), "What to bake.", true},
+      {"fleet", &fleet_shape(), "What to run."},
+      {"deploy", &deploy_shape(), "How to get from one version to the next."},
+      {"environments", &environments_shape(), "Where it runs, in the order of promotion; each overrides what differs."},
+      {"pipeline", nullptr, "run 'kiln bake' and 'kiln deploy' from your CI"},
+  });
+  return shape;
+}
+
+}  // namespace kiln::spec

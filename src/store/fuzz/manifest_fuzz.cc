@@ -1,0 +1,31 @@
+// Fuzzer: any bytes as manifest, config or index are a value that is written back the same, or an Error(corrupt).
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+
+#include "base/error.h"
+#include "store/manifest.h"
+
+namespace {
+
+template <typename Parse>
+void only_corrupt(Parse&& parse) {
+  try {
+    parse();
+  } catch (const kiln::Error& error) {
+    if (error.code() != kiln::ErrorCode::corrupt) std::abort();
+  }
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  const std::string_view bytes(reinterpret_cast<const char*>(data), size);
+  only_corrupt([&] {
+    const kiln::store::Manifest manifest = kiln::store::read_manifest(bytes);
+    if (!(kiln::store::read_manifest(kiln::store::write_manifest(manifest)) == manifest)) std::abort();
+  });
+  only_corrupt([&] { kiln::store::read_config(bytes); });
+  only_corrupt([&] { kiln::store::read_index(bytes); });
+  return 0;
+}

@@ -1,0 +1,211 @@
+// Store: the layout on disk.
+//
+//   oci-layout            {"imageLayoutVersion":"1.0.0"}
+//   index.json            the images; changed only under `lock`
+//   blobs/sha256/<hex>    written under tmp/, fsynced, renamed; mode 0444
+//   tmp/<process>-XXXXXX  work of running processes; <process> is a host::ProcessRef
+//   lock
+#include "store/store.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+
+#include "base/error.h"
+#include "host/clock.h"
+#include "host/lock.h"
+#include "host/process.h"
+#include "store/manifest.h"
+
+namespace kiln::store {
+namespace {
+
+constexpr std::string_view kLayoutFile = R"({"imageLayoutVersion":"1.0.0"})";
+constexpr std::size_t kReadBytes = std::size_t{1} << 20;
+
+// What changes whenever a file's content may have changed.
+struct Stamp {
+  std::string text;
+  std::uint64_t size_bytes = 0;
+};
+
+Stamp stamp_of(int fd, const host::Path& path) {
+  struct stat info {};
+  if (::fstat(fd, &info) != 0) throw Error(ErrorCode::io, fmt::format("{}: {}", path.string(), std::strerror(errno)));
+  return {fmt::format("{} {} {} {}.{:09} {}.{:09}", info.st_dev, info.st_ino, info.st_size, info.st_mtim.tv_sec,
+                      info.st_mtim.tv_nsec, info.st_ctim.tv_sec, info.st_ctim.tv_nsec),
+          static_cast<std::uint64_t>(info.st_size)};
+}
+
+host::FileDescriptor open_blob(const host::Path& path, const std::string& name) {
+  host::FileDescriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  if (fd) return fd;
+  if (errno == ENOENT) {
+    throw Error(ErrorCode::not_found, fmt::format("the store has no blob {} ({})", name, path.string()),
+                "bake the image again: kiln bake");
+  }
+  throw Error(errno == EACCES ? ErrorCode::denied : ErrorCode::io,
+              fmt::format("{}: {}", path.string(), std::strerror(errno)));
+}
+
+Digest hash_of(int fd, const host::Path& path) {
+  Sha256 sha;
+  std::string buffer(kReadBytes, '\0');
+  for (;;) {
+    const ssize_t got = ::read(fd, buffer.data(), buffer.size());
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) throw Error(ErrorCode::io, fmt::format("{}: {}", path.string(), std::strerror(errno)));
+    if (got == 0) return sha.finish();
+    sha.update(std::string_view(buffer).substr(0, static_cast<std::size_t>(got)));
+  }
+}
+
+Error altered(const host::Path& path, const Digest& wanted, const Digest& found) {
+  return {ErrorCode::corrupt,
+          fmt::format("the blob {} was altered on disk: {} has the content of {}", wanted.str(), path.string(),
+                      found.str()),
+          fmt::format("remove {} and bake the image again: kiln bake --no-cache", path.string())};
+}
+
+void remove_leftovers(const host::Path& tmp) {
+  for (const std::string& name : host::list_folder(tmp)) {
+    const auto process = host::ProcessRef::parse(name.substr(0, name.find('-')));
+    if (process && host::alive(*process)) continue;
+    // Another process may be removing the same one.
+    try {
+      host::remove_tree(tmp / name);
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::not_found) throw;
+    }
+  }
+}
+
+}  // namespace
+
+Store::Store(host::Path folder) : folder_(std::filesystem::absolute(folder)) {
+  with_context(fmt::format("opening the store {}", folder_.string()), [&] {
+    host::make_folders(folder_ / "blobs" / "sha256");
+    host::make_folders(folder_ / "tmp");
+    const host::SystemClock clock;
+    const auto lock = host::FileLock::wait(folder_ / "lock", "opening the store", clock.now());
+    if (!std::filesystem::exists(folder_ / "oci-layout")) host::write_file(folder_ / "oci-layout", kLayoutFile);
+    if (!std::filesystem::exists(folder_ / "index.json")) host::write_file(folder_ / "index.json", write_index({}));
+    remove_leftovers(folder_ / "tmp");
+  });
+}
+
+bool Store::has(const Digest& digest) const { return std::filesystem::exists(path_of(digest)); }
+
+host::Path Store::path_of(const Digest& digest) const { return folder_ / "blobs" / "sha256" / digest.hex(); }
+
+std::string Store::read(const Digest& digest) const {
+  const host::Path path = path_of(digest);
+  open_blob(path, digest.str());
+  std::string bytes = host::read_file(path);
+  if (const Digest found = sha256(bytes); found != digest) throw altered(path, digest, found);
+  return bytes;
+}
+
+Digest Store::put(std::string_view bytes) {
+  const Digest digest = sha256(bytes);
+  if (has(digest)) return digest;
+  const auto work = temporary();
+  const host::Path file = work->path() / "blob";
+  host::write_file(file, bytes, 0444);
+  std::filesystem::rename(file, path_of(digest));
+  host::fsync_folder(path_of(digest).parent_path());
+  return digest;
+}
+
+Blob Store::put_file(const host::Path& file, std::string media_type) {
+  Blob blob;
+  blob.media_type = std::move(media_type);
+  {
+    const host::FileDescriptor fd = open_blob(file, file.filename().string());
+    blob.size_bytes = stamp_of(fd.get(), file).size_bytes;
+    blob.digest = hash_of(fd.get(), file);
+    if (::fchmod(fd.get(), 0444) != 0 || ::fsync(fd.get()) != 0) {
+      const int code = errno;
+      throw Error(code == ENOSPC || code == EDQUOT ? ErrorCode::disk_full : ErrorCode::io,
+                  fmt::format("{}: {}", file.string(), std::strerror(code)));
+    }
+  }
+  // The same content may be there already; replacing it also heals a blob that was altered.
+  std::error_code error;
+  std::filesystem::rename(file, path_of(blob.digest), error);
+  if (error)
+    throw Error(ErrorCode::io,
+                fmt::format("{} to {}: {}", file.string(), path_of(blob.digest).string(), error.message()));
+  host::fsync_folder(path_of(blob.digest).parent_path());
+  return blob;
+}
+
+std::unique_ptr<host::TemporaryFolder> Store::temporary() const {
+  return std::make_unique<host::TemporaryFolder>(host::self().str() + "-", folder_ / "tmp");
+}
+
+void Store::verify(const Digest& digest) const {
+  const host::Path path = path_of(digest);
+  const host::FileDescriptor fd = open_blob(path, digest.str());
+  const std::string stamp = stamp_of(fd.get(), path).text;
+  {
+    const std::lock_guard hold(mutex_);
+    const auto known = verified_.find(digest);
+    if (known != verified_.end() && known->second == stamp) return;
+  }
+  if (const Digest found = hash_of(fd.get(), path); found != digest) throw altered(path, digest, found);
+  // A write while we read would leave a stamp that is not the one from before.
+  if (stamp_of(fd.get(), path).text != stamp) return;
+  const std::lock_guard hold(mutex_);
+  verified_[digest] = stamp;
+}
+
+void Store::verify(const Image& image) const {
+  with_context(fmt::format("verifying the image {}", image.digest.str()), [&] {
+    verify(image.digest);
+    for (const Blob& layer : image.layers) {
+      verify(layer.digest);
+      if (std::filesystem::file_size(path_of(layer.digest)) != layer.size_bytes) {
+        throw Error(ErrorCode::corrupt,
+                    fmt::format("the layer {} has another size than the manifest says", layer.digest.str()));
+      }
+    }
+  });
+}
+
+Digest Store::add_image(const ImageConfig& config, const std::vector<Blob>& layers) {
+  const std::string config_bytes = write_config(config);
+  const Manifest manifest{{put(config_bytes), config_bytes.size(), std::string(kMachineConfigType)}, layers};
+  const std::string bytes = write_manifest(manifest);
+  const Blob named{put(bytes), bytes.size(), std::string(kManifestType)};
+
+  const host::SystemClock clock;
+  const auto lock = host::FileLock::wait(folder_ / "lock", "naming an image", clock.now());
+  std::vector<Blob> index = read_index(host::read_file(folder_ / "index.json"));
+  if (std::ranges::find(index, named) == index.end()) {
+    index.push_back(named);
+    host::write_file(folder_ / "index.json", write_index(index));
+  }
+  return named.digest;
+}
+
+Image Store::image(const Digest& digest) const {
+  return with_context(fmt::format("reading the image {}", digest.str()), [&] {
+    Manifest manifest = read_manifest(read(digest));
+    return Image{digest, read_config(read(manifest.config.digest)), std::move(manifest.layers)};
+  });
+}
+
+std::vector<Digest> Store::images() const {
+  std::vector<Digest> digests;
+  for (const Blob& manifest : read_index(host::read_file(folder_ / "index.json"))) digests.push_back(manifest.digest);
+  return digests;
+}
+
+}  // namespace kiln::store

@@ -1,0 +1,159 @@
+"""World: what the end-to-end stories share: a Kiln of their own, a load that checks every answer, and a look at what is left."""
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PROGRAM = os.environ.get("KILN_PROGRAM", str(ROOT / "build/release/kiln"))
+CACHE = pathlib.Path(os.environ.get("KILN_TEST_CACHE", ROOT / "build/release/test-cache"))
+AWS = str(ROOT / "build/venv/bin/aws")
+
+
+class Kiln:
+    """A Kiln with a home of its own. Baked layers are shared between stories, so that each bakes only what is new."""
+
+    def __init__(self) -> None:
+        self.home = pathlib.Path(tempfile.mkdtemp(prefix="kiln-e2e-"))
+        for shared in ("cache", "store"):
+            (CACHE / shared).mkdir(parents=True, exist_ok=True)
+            (self.home / shared).symlink_to(CACHE / shared)
+        self.app = self.home / "web"
+        shutil.copytree(ROOT / "examples/web", self.app)
+        self.children: list[subprocess.Popen] = []
+
+    def environment(self) -> dict[str, str]:
+        env = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")}
+        return env | {"KILN_HOME": str(self.home)}
+
+    def run(self, *words: str, check: bool = True, folder: pathlib.Path | None = None, timeout: float = 300,
+            env: dict[str, str] | None = None) -> subprocess.CompletedProcess:
+        result = subprocess.run([PROGRAM, *words], cwd=folder or self.app, env=self.environment() | (env or {}),
+                                capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL)
+        if check and result.returncode != 0:
+            raise AssertionError(f"kiln {' '.join(words)} ended with {result.returncode}\n{result.stdout}\n{result.stderr}")
+        return result
+
+    def start(self, *words: str) -> subprocess.Popen:
+        child = subprocess.Popen([PROGRAM, *words], cwd=self.app, env=self.environment(), stdin=subprocess.DEVNULL,
+                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self.children.append(child)
+        return child
+
+    def json(self, *words: str) -> dict:
+        return json.loads(self.run(*words, "--json").stdout)
+
+    def region(self) -> dict:
+        return self.json("region", "status")
+
+    def aws_environment(self) -> dict[str, str]:
+        env = self.environment()
+        for line in self.run("region", "env").stdout.splitlines():
+            if line.startswith("export "):
+                for pair in line.removeprefix("export ").split():
+                    name, value = pair.split("=", 1)
+                    env[name] = value
+        return env | {"AWS_PAGER": "", "AWS_MAX_ATTEMPTS": "1", "AWS_EC2_METADATA_DISABLED": "true"}
+
+    def aws(self, *words: str, check: bool = True):
+        result = subprocess.run([AWS, *words, "--output", "json"], env=self.aws_environment(), capture_output=True, text=True,
+                                timeout=120)
+        if not check:
+            return result
+        if result.returncode != 0:
+            raise AssertionError(f"aws {' '.join(words)} ended with {result.returncode}\n{result.stderr}")
+        return json.loads(result.stdout) if result.stdout.strip() else {}
+
+    def edit(self, name: str, old: str, new: str) -> None:
+        path = self.app / name
+        text = path.read_text()
+        assert old in text, f"{name} does not hold {old!r}"
+        path.write_text(text.replace(old, new))
+
+    def set_version(self, old: str, new: str) -> None:
+        self.edit("kiln.yaml", old, new)
+        self.edit("site/index.html", old, new)
+
+    def url(self) -> str:
+        return self.json("status")["url"]
+
+    def close(self) -> list[str]:
+        """Ends all of it; returns what is left on the machine, which must be nothing."""
+        for child in self.children:
+            if child.poll() is None:
+                child.kill()
+            child.communicate()
+        self.run("region", "reset", check=False)
+        left = leftovers(str(self.home))
+        shutil.rmtree(self.home, ignore_errors=True)
+        return left
+
+
+def mounts(below: str) -> list[str]:
+    """The mount points whose line names `below`."""
+    return [line.split()[1] for line in pathlib.Path("/proc/mounts").read_text().splitlines() if below in line]
+
+
+def leftovers(home: str) -> list[str]:
+    """Mounts, processes and namespaces that name this home or one of its instances."""
+    left = [f"mount {point}" for point in mounts(home)]
+    for process in pathlib.Path("/proc").iterdir():
+        if not process.name.isdigit() or int(process.name) == os.getpid():
+            continue
+        try:
+            words = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            if home in words:
+                left.append(f"process {process.name}: {words[:120]}")
+        except OSError:
+            continue
+    losetup = subprocess.run(["losetup", "-a"], capture_output=True, text=True).stdout
+    left += [f"loop {line}" for line in losetup.splitlines() if home in line]
+    return left
+
+
+class Load:
+    """`kiln load` beside a story; `end` gives its report."""
+
+    def __init__(self, kiln: Kiln, url: str, rate: int = 500) -> None:
+        self.child = subprocess.Popen([PROGRAM, "load", url + "/", "--rate", str(rate), "--expect", "web 1.", "--json"],
+                                      env=kiln.environment(), stdout=subprocess.PIPE, text=True)
+        kiln.children.append(self.child)
+
+    def end(self) -> dict:
+        self.child.send_signal(signal.SIGINT)
+        out, _ = self.child.communicate(timeout=30)
+        return json.loads(out)
+
+
+def wait_until(what: str, condition, budget: float = 60, pause: float = 0.1):
+    """Polls until `condition()` is true; fails naming `what` when the budget is spent."""
+    end = time.monotonic() + budget
+    while time.monotonic() < end:
+        value = condition()
+        if value:
+            return value
+        time.sleep(pause)
+    raise AssertionError(f"after {budget} s still not: {what}")
+
+
+class Story(unittest.TestCase):
+    """A test with a Kiln of its own, which must leave nothing behind."""
+
+    def setUp(self) -> None:
+        if os.geteuid() != 0:
+            self.fail("end-to-end tests run real instances and need root: sudo -E make test")
+        self.kiln = Kiln()
+        self.addCleanup(self.take_down)
+
+    def take_down(self) -> None:
+        left = self.kiln.close()
+        self.assertEqual(left, [], "left behind on the machine")
+
+    def assert_all_served(self, report: dict) -> None:
+        self.assertEqual(report["failed"], 0, report["failures"])
+        self.assertGreater(report["sent"], 0)
