@@ -1,11 +1,11 @@
 # kiln_fuzzer(NAME SOURCES ... DEPS room...)
 #
-# A libFuzzer program `kiln_<name>_fuzz` over rooms, which are built with coverage for it, and the test `fuzz.<name>` (label
-# fuzz) that runs it for ten seconds from the seeds in fuzz/corpus/<name>/ beside the caller, if there are any. What it
-# finds is written into the build folder: crashes as <name>-crash-*, inputs that reach new code into <name>.corpus/. Call it
-# after the room's kiln_room(). Nothing happens unless KILN_FUZZ is on.
+# A libFuzzer program `kiln_<name>_fuzz` over rooms, and the test `fuzz.<name>` (label fuzz) that runs it for ten seconds from
+# the seeds in fuzz/corpus/<name>/ beside the caller, if there are any. What it finds is written into the build folder:
+# crashes as <name>-crash-*, inputs that reach new code into <name>.corpus/. Nothing happens unless KILN_FUZZ is on; then every
+# target is built with coverage, so that fuzzers and tests under sanitizers are one build.
 if(KILN_FUZZ AND NOT CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
-  message(FATAL_ERROR "KILN_FUZZ needs clang: use the preset 'fuzz', or -DCMAKE_CXX_COMPILER=clang++")
+  message(FATAL_ERROR "KILN_FUZZ needs clang: use the preset 'asan', or -DCMAKE_CXX_COMPILER=clang++")
 endif()
 
 function(kiln_fuzzer name)
@@ -17,7 +17,6 @@ function(kiln_fuzzer name)
   add_executable(${target} ${FUZZ_SOURCES})
   target_link_options(${target} PRIVATE -fsanitize=fuzzer)
   foreach(dep IN LISTS FUZZ_DEPS)
-    target_compile_options(kiln_${dep} PRIVATE -fsanitize=fuzzer-no-link)
     target_link_libraries(${target} PRIVATE kiln_${dep})
   endforeach()
   if(NOT TARGET kiln_fuzzers)

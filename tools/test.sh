@@ -37,8 +37,8 @@ if wants tsan; then
 fi
 if wants fuzz; then
   step "fuzzers, a few seconds each"
-  build fuzz kiln_fuzzers
-  suite fuzz -L fuzz
+  build asan kiln_fuzzers
+  suite asan -L fuzz
 fi
 if wants e2e; then
   step "end to end, real instances"

@@ -88,7 +88,8 @@ TEST(Load, ThatReachesNobodyFails) {
   while (load.report().sent < 3) clock.sleep(Duration(1));
   LoadReport report = load.stop();
   EXPECT_EQ(report.failed, report.sent);
-  EXPECT_THROW(Load({"not an URL"}, clock), Error);
+  options.url = "not an URL";
+  EXPECT_THROW(Load(options, clock), Error);
 }
 
 }  // namespace kiln::cli

@@ -71,7 +71,9 @@ TEST(Picture, HasNoLineBeyondTheWidthAndColorOnlyWhenAsked) {
         if (c == 'm') escape = false;
       }
       EXPECT_LE(columns, 40u) << line;
-      if (!color) EXPECT_EQ(line.find('\x1b'), std::string::npos);
+      if (!color) {
+        EXPECT_EQ(line.find('\x1b'), std::string::npos);
+      }
     }
   }
 }

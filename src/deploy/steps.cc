@@ -10,6 +10,8 @@ template <typename... Ts>
 struct Overloaded : Ts... {
   using Ts::operator()...;
 };
+template <typename... Ts>
+Overloaded(Ts...) -> Overloaded<Ts...>;
 
 std::string_view of_name(SecurityGroupOf of) { return of == SecurityGroupOf::balancer ? "balancer" : "instances"; }
 

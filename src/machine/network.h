@@ -39,7 +39,6 @@ struct Port {
   bool internet = false;  // its subnet has a route out: egress through the host's connection
   std::string
       public_address;  // loopback address that is forwarded to it, for the tcp ports that ingress opens to 0.0.0.0/0
-  bool operator==(const Port&) const = default;
 };
 
 class Network {

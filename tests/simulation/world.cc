@@ -27,6 +27,18 @@ constexpr Duration kDetection = 2 * kInterval + kTimeout + Duration(1'000);
 constexpr Duration kSettling{60'000};
 constexpr int kRunsMax = 100;
 
+http::Response refusal(const http::Request& request, int status, const std::string& code) {
+  const auto scope = wire::claimed_scope(request);
+  const std::string error = fmt::format("<Error><Code>{}</Code><Message>simulated</Message></Error>", code);
+  http::Response out;
+  out.status = status;
+  out.headers.add("Content-Type", "text/xml");
+  out.body = scope && scope->service == "ec2"
+                 ? fmt::format("<Response><Errors>{}</Errors><RequestID>r</RequestID></Response>", error)
+                 : fmt::format("<ErrorResponse>{}<RequestId>r</RequestId></ErrorResponse>", error);
+  return out;
+}
+
 // A file system in memory: every append of the ledger is synced.
 host::Path memory() { return std::filesystem::exists("/dev/shm") ? "/dev/shm" : ""; }
 
@@ -143,7 +155,7 @@ bool World::pump(const std::function<bool()>& done, Duration budget) {
           },
           until - loop_.now());
     } catch (const RegionDied&) {
-      kill_region();
+      kill_region(away_after_death);
     }
   }
 }
@@ -155,6 +167,9 @@ void World::pass(Duration time) {
 http::Response World::send(const std::string&, const http::Request& request, const http::Timeouts& timeouts) {
   if (++calls_ == deaths_.before_call) throw DeployerDied{};
   if (!region_) throw Error(ErrorCode::unavailable, "nobody answers at the region's address");
+  const CallFault fault = on_call ? on_call(request) : CallFault::none;
+  if (fault == CallFault::throttled) return refusal(request, 400, "Throttling");
+  if (fault == CallFault::fails) return refusal(request, 503, "Unavailable");
   http::Request out = request;
   if (tamper) {
     const auto scope = wire::claimed_scope(request);
@@ -174,6 +189,7 @@ http::Response World::send(const std::string&, const http::Request& request, con
   if (!over) throw Error(ErrorCode::timeout, "the region did not answer in time");
   if (!answer->has_value()) throw Error(ErrorCode::unavailable, "the region died before it answered");
   if (calls_ == deaths_.after_call) throw DeployerDied{};
+  if (fault == CallFault::answer_lost) throw Error(ErrorCode::unavailable, "the connection broke before the answer");
   return **answer;
 }
 
@@ -250,10 +266,10 @@ void World::destroy() {
   deploy::destroy(*client_, ledger, clock_, folder_.path() / "locks", names);
 }
 
-deploy::Result World::deploy_whatever_happens(const std::string& version) {
+deploy::Result World::whatever_happens(const std::function<deploy::Result()>& run) {
   for (int runs = 0; runs < kRunsMax; ++runs) {
     try {
-      return deploy(version);
+      return run();
     } catch (const DeployerDied&) {
       ++deployer_deaths_;
     } catch (const Error& error) {
@@ -261,7 +277,27 @@ deploy::Result World::deploy_whatever_happens(const std::string& version) {
       pass(std::chrono::seconds(10));
     }
   }
-  throw Error(ErrorCode::timeout, fmt::format("{} is not deployed after {} runs", version, kRunsMax));
+  throw Error(ErrorCode::timeout, fmt::format("not done after {} runs", kRunsMax));
+}
+
+deploy::Result World::deploy_whatever_happens(const std::string& version) {
+  return whatever_happens([&] { return deploy(version); });
+}
+
+deploy::Result World::roll_back_whatever_happens() {
+  const auto finished = [&] {
+    ledger::Ledger ledger = open_ledger();
+    std::vector<deploy::Deployment> out = deploy::History(ledger).list(names.app, names.environment);
+    std::erase_if(out, [](const deploy::Deployment& one) { return one.verb != "rollback" || !one.outcome; });
+    return out;
+  };
+  const std::size_t before = finished().size();
+  return whatever_happens([&] {
+    if (const auto all = finished(); all.size() > before) {
+      return deploy::Result{.id = all.back().id, .outcome = *all.back().outcome, .why = all.back().why};
+    }
+    return roll_back();
+  });
 }
 
 void World::plan_deaths(const Deaths& deaths) {

@@ -47,6 +47,13 @@ struct Settings {
   spec::Rollback rollback = spec::Rollback::automatic;
 };
 
+enum class CallFault {
+  none,
+  throttled,    // the region answers RequestLimitExceeded
+  fails,        // the region answers 503
+  answer_lost,  // it takes effect, and its caller only sees a connection that breaks
+};
+
 // Not Errors: nobody may catch them but the test.
 struct DeployerDied {};
 struct RegionDied {};
@@ -76,6 +83,8 @@ class World final : public http::Transport {
   void destroy();
   // Runs it again each time that it dies, and each time that nobody answers at its beginning.
   deploy::Result deploy_whatever_happens(const std::string& version);
+  // The same for `kiln rollback`; one that died when it had finished is not begun again.
+  deploy::Result roll_back_whatever_happens();
 
   // Counts begin anew.
   void plan_deaths(const Deaths& deaths);
@@ -96,6 +105,10 @@ class World final : public http::Transport {
   std::function<void(machine::Behaviour&)> on_launch;
   // Changes the body of a call on its way, and it is signed anew.
   std::function<void(std::string& body)> tamper;
+  // What becomes of a call on its way; null: it arrives and is answered.
+  std::function<CallFault(const http::Request& request)> on_call;
+  // How long the region is away after a RegionDied.
+  Duration away_after_death{};
   std::function<void(const deploy::Moment&)> on_look;
 
   // Once nothing is under way: this version, and no other, serves on all instances, and nothing was violated.
@@ -134,6 +147,7 @@ class World final : public http::Transport {
   void stop_region();
   machine::Behaviour behaviour(const machine::Spec& spec, host::Random& random);
   deploy::Result run_engine(const std::function<deploy::Result(deploy::Engine&)>& body);
+  deploy::Result whatever_happens(const std::function<deploy::Result()>& run);
   aws::Config config() const;
 
   const Settings settings_;

@@ -155,6 +155,10 @@ template <typename Input, typename Take>
 std::optional<std::string> each_instance(const Ec2& ec2, const Input& input, std::int64_t minimum, Take&& take) {
   static const Instance kNone;
   check_names(input.filters, [&](const std::string& name) { return filter_values(ec2, kNone, name); });
+  const auto wanted = [&](const Instance& instance) {
+    return matches(input.filters, instance.tags,
+                   [&](const std::string& name) { return filter_values(ec2, instance, name); });
+  };
   if (!input.instance_ids.empty()) {
     if (input.max_results) {
       throw ApiError("InvalidParameterCombination",
@@ -166,16 +170,13 @@ std::optional<std::string> each_instance(const Ec2& ec2, const Input& input, std
     ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
     for (const std::string& id : ids) {
       const Instance& one = ec2.instance(id);
-      if (matches(input.filters, one.tags, [&](const std::string& name) { return filter_values(ec2, one, name); }))
-        take(one);
+      if (wanted(one)) take(one);
     }
     return std::nullopt;
   }
   Page page(input.max_results, input.next_token, minimum);
   for (const auto& [id, one] : ec2.instances()) {
-    if (!matches(input.filters, one.tags, [&](const std::string& name) { return filter_values(ec2, one, name); }))
-      continue;
-    if (page.takes(id)) take(one);
+    if (wanted(one) && page.takes(id)) take(one);
   }
   return page.next_token();
 }
