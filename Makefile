@@ -8,7 +8,7 @@ SHELL := /bin/bash
 JOBS ?= $(shell nproc)
 SUDO := $(shell [ $$(id -u) = 0 ] || echo sudo -E)
 
-.PHONY: all kiln setup setup-test demo test test-vm bench format clean
+.PHONY: all kiln setup setup-test setup-vm demo test test-vm bench format clean
 all: kiln
 
 kiln: build/release/build.ninja
@@ -24,17 +24,20 @@ setup:
 setup-test:
 	@tools/setup.sh --test
 
+setup-vm:
+	@tools/setup.sh --vm
+
 demo: setup kiln
 	@$(SUDO) build/release/kiln demo $(ARGS)
 
 test: setup-test
 	@tools/test.sh
 
-test-vm: setup-test kiln
-	@tools/test_vm.sh
+test-vm: setup-vm kiln
+	@$(SUDO) tools/test_vm.sh
 
 bench: setup-test kiln
-	@bench/run.sh
+	@$(SUDO) bench/run.sh
 
 format:
 	@git ls-files '*.h' '*.cc' | xargs clang-format -i

@@ -3,6 +3,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 
 import measure
 import world
@@ -17,7 +18,9 @@ with measure.Bench() as kiln:
                           [measure.timed(lambda: kiln.run("bake", "--no-publish")) for _ in range(7)], aim="< 0.2")
     changed = []
     for number in range(7):
-        kiln.set_version(f"1.0.{number}", f"1.0.{number + 1}")
+        # Never seen before, also not by the cache that benches share.
+        kiln.edit("kiln.yaml", f"1.0.{number}", f"1.0.{number + 1}")
+        (kiln.app / "site/index.html").write_text(f"web 1.0.0, changed at {time.time_ns()}\n")
         changed.append(measure.timed(lambda: kiln.run("bake", "--no-publish")))
     one_file = measure.row("bake, one file changed (whole command)", changed, aim="< 2")
     spawn = measure.row("the limit: starting a process and reading 4 KiB", [
@@ -33,4 +36,4 @@ with measure.Bench() as kiln:
     measure.row("bake, cold, with nginx", [cold])
     measure.row("mmdebstrap alone, base without nginx", [peer])
     measure.ratio("cold bake / mmdebstrap alone", cold, peer)
-    measure.ratio("one file changed / mmdebstrap alone", one_file, peer)
+    measure.ratio("mmdebstrap alone / one file changed", peer, one_file)

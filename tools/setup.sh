@@ -1,18 +1,15 @@
 #!/usr/bin/env bash
-# Installs what building and running Kiln needs on Debian 12; with --test also what its tests need. Installs nothing that is
-# there already, and asks for nothing when all is there.
+# Installs what building and running Kiln needs on Debian 12; with --test also what its tests need, with --vm what a virtual
+# machine for it needs. Installs nothing that is there already, and asks for nothing when all is there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-packages=(
-  build-essential cmake ninja-build pkg-config python3 ca-certificates git
-  libcurl4-openssl-dev nlohmann-json3-dev libpugixml-dev libyaml-cpp-dev libssl-dev libzstd-dev
-  libarchive-dev libsqlite3-dev libcli11-dev libfmt-dev libgtest-dev libgmock-dev
-  mmdebstrap debian-archive-keyring systemd-container haproxy nftables erofs-utils slirp4netns iproute2 kmod util-linux
-)
-if [ "${1:-}" = "--test" ]; then
-  packages+=(lld ccache clang clang-format libclang-rt-14-dev python3-venv curl procps)
-fi
+. tools/packages.sh
+packages=("${build[@]}" "${run[@]}")
+case ${1:-} in
+  --test) packages+=("${test[@]}") ;;
+  --vm) packages+=("${vm[@]}") ;;
+esac
 
 missing=()
 for package in "${packages[@]}"; do

@@ -273,7 +273,7 @@ TEST_F(Trees, LoseWhatAnotherBakeWouldHaveOtherwise) {
 }
 
 TEST_F(Trees, MadeInAnotherOrderAtAnotherTimeAreTheSameBytes) {
-  if (host::find_program("mkfs.erofs").empty()) GTEST_SKIP() << "needs erofs-utils";
+  ASSERT_NE(host::find_program("mkfs.erofs"), "") << "needs erofs-utils: make setup";
   const auto make = [&](const std::string& name, const std::vector<std::string>& files) {
     const fs::path tree = folder_.path() / name;
     for (const std::string& file : files) write(tree / file, "content of " + file);
@@ -339,6 +339,35 @@ TEST_F(Trees, WithoutRootNothingIsMountedAndTheUserIsTold) {
   EXPECT_EQ(status, 0);
 }
 
+TEST_F(Trees, AKernelWithoutAFileSystemThatIsNeededIsNamedWithWhatToDo) {
+  const host::Path list = folder_.path() / "filesystems";
+  host::write_file(list, "nodev\tsysfs\n\text4\n\terofs\n");
+  try {
+    check_kernel(list);
+    FAIL() << "there is no overlay";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::unsupported);
+    EXPECT_THAT(error.message(), HasSubstr("'overlay'"));
+    EXPECT_THAT(error.next(), HasSubstr("linux-image-amd64"));
+  }
+  host::write_file(list, "nodev\toverlay\n");
+  EXPECT_THROW(check_kernel(list), Error);
+  host::write_file(list, "nodev\toverlay\n\terofs\n");
+  EXPECT_NO_THROW(check_kernel(list));
+}
+
+TEST_F(Trees, AProgramThatIsMissingIsNamedBeforeAnythingRuns) {
+  EXPECT_EQ(bound_to_us("sh").front(), "unshare");
+  try {
+    bound_to_us("no-such-program");
+    FAIL() << "it is not there";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::missing_program);
+    EXPECT_THAT(error.message(), HasSubstr("no-such-program"));
+    EXPECT_THAT(error.next(), HasSubstr("apt-get install"));
+  }
+}
+
 TEST_F(Versions, ALiteralAndATimestampNeedNoRepository) {
   const Time now = parse_iso8601("2026-11-24T03:01:56Z");
   EXPECT_EQ(resolve_version(app("    - run: a\n"), app_folder(), now), "1.0.0");
@@ -346,7 +375,7 @@ TEST_F(Versions, ALiteralAndATimestampNeedNoRepository) {
 }
 
 TEST_F(Versions, GitGivesTheLastTagTheCommitsSinceAndWhetherThereAreChanges) {
-  if (host::find_program("git").empty()) GTEST_SKIP() << "needs git";
+  ASSERT_NE(host::find_program("git"), "") << "needs git: make setup";
   const auto git = [&](std::vector<std::string> arguments) {
     host::Command command;
     command.argv = {"git", "-C", app_folder().string(), "-c", "user.name=t", "-c", "user.email=t@example.com"};

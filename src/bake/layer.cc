@@ -119,7 +119,7 @@ void LayerMaker::make_base(const host::Path& tree, const Output& output) const {
   const std::string& release = app_.image.release;
   host::make_folders(tree);
   host::Command command;
-  command.argv = bound_to_us();
+  command.argv = bound_to_us("mmdebstrap");
   // Folders of the root get our umask unless it is set.
   for (const std::string& word :
        {std::string("/bin/sh"), std::string("-c"), std::string("umask 022 && exec \"$@\""), std::string("sh"),

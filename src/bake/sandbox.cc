@@ -27,9 +27,9 @@ std::string container_name() {
   return fmt::format("kiln-bake-{}-{}", ::getpid(), next++);
 }
 
-bool kernel_has(const std::string& file_system) {
+bool kernel_has(const std::string& file_system, const host::Path& file_systems) {
   const auto listed = [&] {
-    for (const std::string& line : split(host::read_file("/proc/filesystems"), '\n')) {
+    for (const std::string& line : split(host::read_file(file_systems), '\n')) {
       if (line.ends_with("\t" + file_system)) return true;
     }
     return false;
@@ -73,8 +73,12 @@ void check_can_mount() {
   if (::geteuid() != 0)
     throw Error(ErrorCode::denied, "baking needs root: it mounts layers and runs steps in a container",
                 "run it again with sudo");
+  check_kernel();
+}
+
+void check_kernel(const host::Path& file_systems) {
   for (const char* file_system : {"erofs", "overlay"}) {
-    if (kernel_has(file_system)) continue;
+    if (kernel_has(file_system, file_systems)) continue;
     throw Error(ErrorCode::unsupported, fmt::format("this kernel has no file system '{}'", file_system),
                 "install Debian's own kernel (apt-get install linux-image-amd64) and boot it");
   }
@@ -132,7 +136,7 @@ MergedRoot::MergedRoot(host::Path work, const std::vector<host::Path>& layers, b
 
 host::CommandResult MergedRoot::run(const Inside& inside) const {
   host::Command command;
-  command.argv = bound_to_us();
+  command.argv = bound_to_us("systemd-nspawn");
   for (const char* word : {"systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--as-pid2",
                            "--resolv-conf=off", "--timezone=off", "--link-journal=no", "--hostname=kiln"}) {
     command.argv.emplace_back(word);
@@ -163,7 +167,11 @@ std::vector<std::pair<std::string, std::string>> bake_environment() {
   return environment;
 }
 
-std::vector<std::string> bound_to_us() {
+std::vector<std::string> bound_to_us(const std::string& program) {
+  if (host::find_program(program).empty()) {
+    throw Error(ErrorCode::missing_program, fmt::format("the program '{}' is not installed", program),
+                fmt::format("Install it: apt-get install {}", host::package_of(program)));
+  }
   // host::run ends `unshare` with us; it ends its child, which is the init of a pid namespace, and the kernel ends all
   // that is in that.
   return {"unshare", "--pid", "--fork", "--kill-child", "--mount-proc"};

@@ -15,8 +15,10 @@
 
 namespace kiln::bake {
 
-// Throws Error(denied) without root, Error(unsupported) on a kernel without erofs or overlayfs.
+// Throws Error(denied) without root, and what `check_kernel` throws.
 void check_can_mount();
+// Throws Error(unsupported) on a kernel without erofs or overlayfs. `file_systems` is its list of those that it has.
+void check_kernel(const host::Path& file_systems = "/proc/filesystems");
 
 // Runs `body` in a thread that has a mount namespace of its own, from which nothing spreads. An exception climbs to the
 // caller.
@@ -51,7 +53,8 @@ class MergedRoot {
 // dates.
 std::vector<std::pair<std::string, std::string>> bake_environment();
 
-// argv before the program's own: ends the program and all that it started when we die.
-std::vector<std::string> bound_to_us();
+// argv before the program's own: ends the program and all that it started when we die. Throws
+// Error(missing_program) for `program`, which nobody else would name: what is run first is there.
+std::vector<std::string> bound_to_us(const std::string& program);
 
 }  // namespace kiln::bake

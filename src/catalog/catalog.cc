@@ -159,15 +159,6 @@ std::optional<Image> Catalog::find_version(std::string_view app, std::string_vie
   return std::nullopt;
 }
 
-std::optional<Image> Catalog::find_ami(std::string_view ami) const {
-  for (Image& image : images()) {
-    for (const Placement& placement : image.placements) {
-      if (placement.ami == ami) return std::move(image);
-    }
-  }
-  return std::nullopt;
-}
-
 Image Catalog::find(std::string_view reference, std::string_view default_app) const {
   const Reference wanted = split_reference(reference, default_app);
   std::vector<Image> all = images(wanted.app);

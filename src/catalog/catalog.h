@@ -68,8 +68,6 @@ class Catalog {
   // Error(usage) for a reference that cannot be read or that several images match.
   Image find(std::string_view reference, std::string_view default_app = {}) const;
   std::optional<Image> find_version(std::string_view app, std::string_view version) const;
-  // The image that an AMI holds, as far as the ledger knows.
-  std::optional<Image> find_ami(std::string_view ami) const;
 
  private:
   ledger::Ledger& ledger_;

@@ -40,6 +40,7 @@ TEST(ExitCodes, TellTheTruth) {
   EXPECT_EQ(exit_code_of(Error(ErrorCode::usage, "x")), 2);
   EXPECT_EQ(exit_code_of(Error(ErrorCode::held, "x")), 5);
   EXPECT_EQ(exit_code_of(Error(ErrorCode::io, "x")), 1);
+  EXPECT_EQ(exit_code_of(Error(ErrorCode::cancelled, "x")), 130);
 }
 
 TEST(ExampleApp, IsAFileThatKilnReads) {

@@ -40,7 +40,8 @@ void say_json(const nlohmann::json& object);
 
 // "Error: <what failed>", "  why", "  next": three parts, on stderr.
 void print_error(const std::exception& error);
-// 0 done · 1 failed, nothing changed · 2 wrong usage or file · 5 held by someone else · 6 difference found.
+// 1 failed, nothing changed · 2 wrong usage or file · 5 held by someone else · 130 interrupted. The rest are answers of
+// commands: README.md has them all.
 int exit_code_of(const std::exception& error);
 
 }  // namespace kiln::cli

@@ -20,7 +20,7 @@ int print_help(const std::vector<std::string>& words) {
     say("\n'kiln help COMMAND' tells more. Exit codes: 0 done as asked · 1 failed, nothing changed · 2 wrong usage or "
         "file ·");
     say("3 deployment failed and was rolled back · 4 failed and could not be rolled back · 5 held by someone else ·");
-    say("6 verification found a difference.");
+    say("6 verification found a difference · 130 interrupted, and the same command goes on with it.");
     return 0;
   }
   std::string_view page = help_page(words[0]);

@@ -3,8 +3,7 @@
 
 #include <fmt/format.h>
 
-#include <csignal>
-#include <thread>
+#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -24,7 +23,11 @@
 namespace kiln::cli {
 namespace {
 
-constexpr std::size_t kWorkers = 4;       // mounts and process starts at once, on machines of a few cores
+constexpr std::size_t kWorkers = 4;  // mounts and process starts at once, on machines of a few cores
+constexpr std::string_view kServeWords = "kiln region serve";  // who holds region.lock
+constexpr std::string_view kStopWords = "kiln region stop";
+constexpr Duration kStopGrace{5'000};
+constexpr Duration kStopBudget{60'000};   // for another stop to take a hundred instances down
 constexpr Duration kStartBudget{30'000};  // adopting a hundred instances takes a few seconds
 
 host::Path log_of(const Context& context, const std::string& name) {
@@ -35,13 +38,21 @@ std::string slot_owner(const Context& context, const std::string& name) {
   return std::filesystem::weakly_canonical(context.region_folder(name)).string();
 }
 
+// Keys, consoles and disks are below it: its owner's only.
+void make_private(const host::Path& folder) {
+  host::make_folders(folder.parent_path());
+  host::make_folders(folder, 0700);
+  std::filesystem::permissions(folder, std::filesystem::perms::owner_all);
+}
+
 // The parts that a region stands on, real or simulated, and the order in which they come and go.
 struct Parts {
   host::SystemClock clock;
   host::SystemRandom random;
-  host::ThreadLoop loop{clock, kWorkers};
+  // Before the loop: its workers verify layers of the store and launch into the slot until it has joined them.
   std::optional<machine::Slot> slot;
   std::unique_ptr<store::Store> store;
+  host::ThreadLoop loop{clock, kWorkers};
   std::unique_ptr<region::Journal> journal;
   std::unique_ptr<region::RequestLog> log;
   std::unique_ptr<machine::Network> network;
@@ -64,7 +75,7 @@ void make_real(Parts& parts, const Context& context, const std::string& name) {
   machines.region_namespace = parts.network->namespace_name();
   machines.supervisor = {std::filesystem::read_symlink("/proc/self/exe").string()};
   parts.machines = std::make_unique<machine::NspawnMachines>(parts.loop, *parts.store, machines);
-  host::make_folders(folder / "haproxy");
+  make_private(folder / "haproxy");
   parts.balancer = std::make_unique<region::elb::Haproxy>(
       parts.loop, region::elb::HaproxySite{folder / "haproxy", parts.network->namespace_name()},
       [](const std::string& line) { talk(line); });
@@ -90,7 +101,7 @@ std::string new_secret(host::Random& random) { return random.hex(40); }
 RegionRecord record_for(Context& context, const RegionStart& start) {
   RegionRecord record = read_region_record(context, start.name).value_or(RegionRecord{});
   record.name = start.name;
-  record.machines = start.machines;
+  record.machines = start.machines.value_or(record.machines.empty() ? "nspawn" : record.machines);
   if (record.access_key.empty()) {
     record.aws_region = "us-east-1";
     record.account = "123456789012";
@@ -102,26 +113,81 @@ RegionRecord record_for(Context& context, const RegionStart& start) {
   return record;
 }
 
-}  // namespace
+// "http://127.0.0.1:4577" → 4577.
+std::optional<int> port_of(const RegionRecord& record) {
+  const std::size_t colon = record.endpoint.rfind(':');
+  if (colon == std::string::npos) return std::nullopt;
+  const auto port = parse_int(std::string_view(record.endpoint).substr(colon + 1));
+  return port ? std::optional<int>(static_cast<int>(*port)) : std::nullopt;
+}
 
-int serve_region(Context& context, const RegionStart& start) {
+std::unique_ptr<http::Server> listen_on(int port, http::Handler handler) {
+  http::Server::Options options;
+  options.port = static_cast<std::uint16_t>(port);
+  return std::make_unique<http::Server>(options, std::move(handler));
+}
+
+// On the port of its last start, where its clients look for it, unless another one was asked for.
+std::unique_ptr<http::Server> bind_region(const RegionStart& start, const RegionRecord& record,
+                                          const http::Handler& handler) {
+  const std::optional<int> last = port_of(record);
+  if (start.port.value_or(0) != 0 || !last) return listen_on(start.port.value_or(kDefaultPort), handler);
+  try {
+    return listen_on(*last, handler);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::held || !start.port) throw;
+    return listen_on(0, handler);
+  }
+}
+
+// Why a control plane in the background did not start, left by it for the command that started it.
+host::Path failure_path(const Context& context, const std::string& name) {
+  return context.region_folder(name) / "failed.json";
+}
+
+void write_failure(const Context& context, const std::string& name, const Error& error) {
+  try {
+    nlohmann::json json = {{"process", host::self().str()},
+                           {"code", to_string(error.code())},
+                           {"message", error.message()},
+                           {"next", error.next()}};
+    host::write_file(failure_path(context, name), json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace),
+                     0600);
+  } catch (const Error&) {
+    // Its log says it as well.
+  }
+}
+
+std::optional<Error> read_failure(const Context& context, const std::string& name, const host::ProcessRef& process) {
+  const host::Path path = failure_path(context, name);
+  if (!std::filesystem::exists(path)) return std::nullopt;
+  try {
+    const nlohmann::json json = nlohmann::json::parse(host::read_file(path));
+    if (json.at("process") != process.str()) return std::nullopt;
+    const std::string text = json.at("code");
+    auto code = ErrorCode::usage;
+    while (code != ErrorCode::internal && to_string(code) != text) {
+      code = static_cast<ErrorCode>(static_cast<int>(code) + 1);
+    }
+    return Error(code, json.at("message"), json.at("next"));
+  } catch (const nlohmann::json::exception&) {
+    return std::nullopt;
+  }
+}
+
+void serve(Context& context, const RegionStart& start) {
   host::Path folder = context.region_folder(start.name);
-  host::make_folders(folder);
-  auto lock = with_context(fmt::format("starting region '{}'", start.name), [&] {
-    return host::FileLock::take(folder / "region.lock", "kiln region serve", context.clock.now());
-  });
-  bool real = start.machines == "nspawn";
+  auto lock = host::FileLock::take(folder / "region.lock", kServeWords, context.clock.now());
+  RegionRecord record = record_for(context, start);
+  bool real = record.machines == "nspawn";
   if (real) machine::require_host(context.home);
 
   Parts parts;
   parts.store = std::make_unique<store::Store>(context.store_folder());
   parts.log = std::make_unique<region::RequestLog>(folder / "requests.log");
-  RegionRecord record = record_for(context, start);
   region::Region* region = nullptr;
   // Bound before anything is made: a port in use changes nothing.
-  http::Server::Options options;
-  options.port = static_cast<std::uint16_t>(start.port);
-  http::Server server(options, [&region](http::Request request, http::Responder respond) {
+  auto server = bind_region(start, record, [&region](http::Request request, http::Responder respond) {
     region->handle(std::move(request), [respond](http::Response response) { respond(std::move(response)); });
   });
   if (real) {
@@ -138,12 +204,15 @@ int serve_region(Context& context, const RegionStart& start) {
                       *parts.balancer, *parts.prober, *parts.log},
                      {record.aws_region, record.account, record.access_key, record.secret_key});
   region = &own;
+  // However the loop ends, nobody asks the region any more when it goes.
+  const std::unique_ptr<http::Server, void (*)(http::Server*)> stops(server.get(),
+                                                                     [](http::Server* it) { it->stop(); });
   context.watch_interrupts();
   parts.loop.post([&] {
     own.open();
-    server.start();
+    server->start();
     record.process = host::self();
-    record.endpoint = server.origin();
+    record.endpoint = server->origin();
     write_region_record(context, record);
     talk(fmt::format("{} region '{}' answers at {}", format_iso8601(context.clock.now()), start.name, record.endpoint));
   });
@@ -153,59 +222,60 @@ int serve_region(Context& context, const RegionStart& start) {
   };
   parts.loop.post(watch);
   parts.loop.run();
-  server.stop();
-  return 0;
 }
 
-RegionRecord start_region(Context& context, const RegionStart& start) {
-  if (auto record = read_region_record(context, start.name); record && record->running()) return *record;
-  host::make_folders(context.region_folder(start.name));
-  if (start.machines == "nspawn") {
-    with_context(fmt::format("starting region '{}'", start.name), [&] { machine::require_host(context.home); });
+void require_as_asked(const RegionStart& start, const RegionRecord& record) {
+  std::string other;
+  if (start.machines && *start.machines != record.machines) other = *start.machines + " machines";
+  if (start.port.value_or(0) != 0 && start.port != port_of(record)) other = fmt::format("port {}", *start.port);
+  if (other.empty()) return;
+  throw Error(ErrorCode::usage,
+              fmt::format("region '{}' runs already, at {} with {} machines, and not with {}", start.name,
+                          record.endpoint, record.machines, other),
+              fmt::format("Stop it first, which ends its instances: kiln region stop --name {}", start.name));
+}
+
+[[noreturn]] void report_failure(const Context& context, const RegionStart& start, const host::ProcessRef& process,
+                                 const std::string& said) {
+  const std::string log = log_of(context, start.name).string();
+  if (auto failure = read_failure(context, start.name, process)) {
+    failure->suggest(fmt::format("Its log is {}", log));
+    failure->add_context(fmt::format("starting region '{}'", start.name));
+    throw Error(*failure);
   }
-  host::Path log = log_of(context, start.name);
-  std::uintmax_t said = std::filesystem::exists(log) ? std::filesystem::file_size(log) : 0;
-  host::Daemon daemon;
-  daemon.argv = {std::filesystem::read_symlink("/proc/self/exe").string(),
-                 "region",
-                 "serve",
-                 "--name",
-                 start.name,
-                 "--port",
-                 std::to_string(start.port),
-                 "--machines",
-                 start.machines};
-  daemon.env = {{"KILN_HOME", context.home.string()}};
-  daemon.output = log.string();
-  host::ProcessRef process = host::spawn_daemon(daemon);
-  Duration end = context.clock.uptime() + kStartBudget;
+  throw Error(ErrorCode::io, fmt::format("region '{}' did not start: {}", start.name, last_lines(said, 5)),
+              fmt::format("Its log is {}", log));
+}
+
+// The control plane that runs or is about to, by its lock: it may not have written down yet that it is there. Taken
+// when it is gone, and until then no other one starts.
+host::FileLock end_control_plane(Context& context, const std::string& name) {
+  const host::Path path = context.region_folder(name) / "region.lock";
+  const Duration end = context.clock.uptime() + kStopBudget;
   while (context.clock.uptime() < end) {
-    auto record = read_region_record(context, start.name);
-    if (record && record->process == process && record->running()) return *record;
-    if (!host::alive(process)) {
-      std::string text = host::read_file(log);
-      text.erase(0, std::min<std::size_t>(text.size(), said));
-      bool held = text.find(" holds it") != std::string::npos || text.find("in use") != std::string::npos;
-      throw Error(held ? ErrorCode::held : ErrorCode::io,
-                  fmt::format("region '{}' did not start: {}", start.name, last_lines(text, 5)),
-                  fmt::format("Its log is {}", log.string()));
-    }
-    context.clock.sleep(Duration(5));
+    if (auto lock = host::FileLock::try_take(path, kStopWords, context.clock.now())) return std::move(*lock);
+    auto holder = host::FileLock::holder(path);
+    auto process = holder && holder->what == kServeWords ? host::process_ref(holder->pid) : std::nullopt;
+    if (process) host::end_process(*process, kStopGrace);
+    if (!process) context.clock.sleep(Duration(20));
   }
-  throw Error(ErrorCode::timeout,
-              fmt::format("region '{}' did not answer within {}", start.name, format_duration(kStartBudget)),
-              fmt::format("Its log is {}", log.string()));
+  return with_context(fmt::format("stopping region '{}'", name),
+                      [&] { return host::FileLock::take(path, kStopWords, context.clock.now()); });
 }
 
-void stop_region(Context& context, const std::string& name) {
-  auto record = read_region_record(context, name);
-  if (!record) return;
-  host::end_process(record->process, Duration(5'000));
-  if (record->machines != "nspawn" || record->slot < 0) return;
+// Whether a control plane of that owner has begun to make things outside its folder. A slot is taken before them.
+bool owns_slot(const std::string& owner) {
+  const host::Path folder = machine::SlotOptions().folder;
+  for (int slot = 0; slot < machine::kSlots; ++slot) {
+    const host::Path file = folder / fmt::format("{}.owner", slot);
+    if (std::filesystem::exists(file) && trim(host::read_file(file)) == owner) return true;
+  }
+  return false;
+}
+
+void remove_real_things(Context& context, const std::string& name) {
   host::Path folder = context.region_folder(name);
-  // Its slot is ours as long as we hold the owner's lock: another start cannot come between.
-  auto lock = host::FileLock::wait(folder / "region.lock", "kiln region stop", context.clock.now());
-  machine::Slot slot = machine::Slot::take(slot_owner(context, name), "kiln region stop", context.clock.now());
+  machine::Slot slot = machine::Slot::take(slot_owner(context, name), kStopWords, context.clock.now());
   std::vector<std::string> left = machine::remove_all_machines(folder, slot.number());
   if (!left.empty()) {
     throw Error(ErrorCode::conflict,
@@ -219,6 +289,59 @@ void stop_region(Context& context, const std::string& name) {
   region::elb::Haproxy(loop, {folder / "haproxy", network.namespace_name()}, [](const std::string&) {}).close();
   network.close();
   slot.release();
+}
+
+}  // namespace
+
+int serve_region(Context& context, const RegionStart& start) {
+  make_private(context.region_folder(start.name));
+  try {
+    serve(context, start);
+  } catch (const Error& error) {
+    write_failure(context, start.name, error);
+    throw;
+  }
+  return 0;
+}
+
+RegionRecord start_region(Context& context, const RegionStart& start) {
+  if (auto record = read_region_record(context, start.name); record && record->running()) {
+    require_as_asked(start, *record);
+    return *record;
+  }
+  if (record_for(context, start).machines == "nspawn") {
+    with_context(fmt::format("starting region '{}'", start.name), [&] { machine::require_host(context.home); });
+  }
+  make_private(context.region_folder(start.name));
+  host::Path log = log_of(context, start.name);
+  std::uintmax_t said = std::filesystem::exists(log) ? std::filesystem::file_size(log) : 0;
+  host::Daemon daemon;
+  daemon.argv = {std::filesystem::read_symlink("/proc/self/exe").string(), "region", "serve", "--name", start.name};
+  if (start.port) daemon.argv.insert(daemon.argv.end(), {"--port", std::to_string(*start.port)});
+  if (start.machines) daemon.argv.insert(daemon.argv.end(), {"--machines", *start.machines});
+  daemon.env = {{"KILN_HOME", context.home.string()}};
+  daemon.output = log.string();
+  host::ProcessRef process = host::spawn_daemon(daemon);
+  Duration end = context.clock.uptime() + kStartBudget;
+  while (context.clock.uptime() < end) {
+    auto record = read_region_record(context, start.name);
+    if (record && record->process == process && record->running()) return *record;
+    if (!host::alive(process)) {
+      std::string text = host::read_file(log);
+      text.erase(0, std::min<std::size_t>(text.size(), said));
+      report_failure(context, start, process, text);
+    }
+    context.clock.sleep(Duration(5));
+  }
+  throw Error(ErrorCode::timeout,
+              fmt::format("region '{}' did not answer within {}", start.name, format_duration(kStartBudget)),
+              fmt::format("Its log is {}", log.string()));
+}
+
+void stop_region(Context& context, const std::string& name) {
+  if (!std::filesystem::exists(context.region_folder(name))) return;
+  auto lock = end_control_plane(context, name);
+  if (owns_slot(slot_owner(context, name))) remove_real_things(context, name);
 }
 
 void reset_region(Context& context, const std::string& name) {

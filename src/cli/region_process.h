@@ -3,6 +3,7 @@
 // The control plane may die at any moment: its instances and its load balancer go on, and the next start finds them.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "cli/context.h"
@@ -12,18 +13,21 @@ namespace kiln::cli {
 
 inline constexpr int kDefaultPort = 4577;
 
+// What was asked for. What was not is as it was at the region's last start, so that its clients find it again.
 struct RegionStart {
   std::string name = std::string(kDefaultRegion);
-  int port = kDefaultPort;  // 0: a free one
-  std::string machines = "nspawn";
+  std::optional<int> port;              // kDefaultPort at the first start; 0: any, which is the last one if it is free
+  std::optional<std::string> machines;  // "nspawn" at the first start
 };
 
-// Starts it in the background and returns when it answers. One that runs is returned as it is. Throws what stopped it
-// from starting: Error(denied) without root, Error(held) for a port in use, Error(missing_program), Error(unsupported).
+// Starts it in the background and returns when it answers. One that runs is returned as it is; Error(usage) when it
+// runs otherwise than asked for. Throws what stopped it from starting: Error(denied) without root, Error(held) for a
+// port in use, Error(missing_program), Error(unsupported).
 RegionRecord start_region(Context& context, const RegionStart& start);
 // The control plane itself, in this process, until SIGTERM or SIGINT. Instances and balancer go on after it.
 int serve_region(Context& context, const RegionStart& start);
-// Ends control plane, instances, load balancer and network. Fine when nothing runs.
+// Ends control plane, instances, load balancer and network; also those of one that was killed before it could write
+// down that it is there. Fine when nothing runs.
 void stop_region(Context& context, const std::string& name);
 // Stops it and removes its folder.
 void reset_region(Context& context, const std::string& name);

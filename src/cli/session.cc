@@ -15,6 +15,10 @@
 namespace kiln::cli {
 namespace {
 
+// A region on this machine says within milliseconds who asks. One that is stuck is not waited for as long as AWS is:
+// three times this and the pauses between.
+constexpr Duration kLocalAnswer{5'000};
+
 aws::Environment environment_of(const RegionRecord& record) {
   return [record](const std::string& name) -> std::string {
     if (name == "AWS_ACCESS_KEY_ID") return record.access_key;
@@ -25,6 +29,14 @@ aws::Environment environment_of(const RegionRecord& record) {
     if (name == "AWS_CONFIG_FILE" || name == "AWS_SHARED_CREDENTIALS_FILE") return "/dev/null";
     return {};
   };
+}
+
+[[noreturn]] void refuse_stuck(const Context& context, const Error& error) {
+  const RegionRecord record = require_region(context, std::string(kDefaultRegion));
+  throw Error(ErrorCode::timeout,
+              fmt::format("the region runs (process {}) and {}", record.process.pid, error.message()),
+              fmt::format("Its log is {}. What it runs goes on without it: kill -9 {}; kiln region start",
+                          (context.region_folder(record.name) / "region.log").string(), record.process.pid));
 }
 
 aws::Config config_of(Context& context, const spec::Environment& environment) {
@@ -90,9 +102,17 @@ Connection::Connection(Context& context, const spec::Environment& environment) :
   aws::Client::Options options;
   options.user_agent = fmt::format("kiln/{}", kVersion);
   options.cancelled = [] { return Context::interrupted().load(); };
-  client_ = std::make_unique<aws::Client>(std::move(config), transport_, context.clock, context.random, options);
-  with_context(fmt::format("asking {} who we are", environment.name),
-               [&] { account_ = client_->call<wire::sts::GetCallerIdentity>({}).account.value_or(""); });
+  client_ = std::make_unique<aws::Client>(config, transport_, context.clock, context.random, options);
+  if (local_) options.timeouts.total = kLocalAnswer;
+  aws::Client asking(std::move(config), transport_, context.clock, context.random, options);
+  with_context(fmt::format("asking {} who we are", environment.name), [&] {
+    try {
+      account_ = asking.call<wire::sts::GetCallerIdentity>({}).account.value_or("");
+    } catch (const Error& error) {
+      if (!local_ || error.code() != ErrorCode::timeout) throw;
+      refuse_stuck(context, error);
+    }
+  });
 }
 
 Session::Session(Context& context, const std::string& environment_name)
@@ -125,6 +145,9 @@ catalog::Image image_of(Context& context, const spec::App& app, catalog::Catalog
 
 std::string publish(Context& context, const catalog::Image& image, catalog::Catalog& catalog, Connection& connection) {
   if (!connection.local()) {
+    // The plan says so when it is gone.
+    const auto* placed = image.placed_in(connection.account(), connection.region());
+    if (placed != nullptr) return placed->ami;
     throw Error(ErrorCode::unsupported, fmt::format("{} cannot be placed in AWS yet", image.name()),
                 "This version of Kiln places images in the region on this machine only: endpoint: local");
   }
@@ -149,8 +172,7 @@ deploy::Wanted wanted_of(Context& context, Session& session, const std::string& 
   wanted.deploy = session.environment.deploy;
   wanted.version = image.version;
   wanted.digest = image.digest;
-  const catalog::Placement* placed = image.placed_in(session.connection.account(), session.connection.region());
-  wanted.ami = placed != nullptr ? placed->ami : publish(context, image, session.catalog, session.connection);
+  wanted.ami = publish(context, image, session.catalog, session.connection);
   return wanted;
 }
 

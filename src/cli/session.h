@@ -75,7 +75,8 @@ struct Session {
 // The image that is meant: `reference`, or what kiln.yaml's version says now; placed in the environment if it is not.
 deploy::Wanted wanted_of(Context& context, Session& session, const std::string& reference);
 
-// Places the image where the connection leads, unless the catalog knows a placement there; returns the AMI.
+// The AMI that holds the image where the connection leads. EC2 is asked, not the catalog: an AMI that was deregistered,
+// or went with its region, is published again.
 std::string publish(Context& context, const catalog::Image& image, catalog::Catalog& catalog, Connection& connection);
 
 // Runs `body` with an engine whose progress is shown: a live picture on a terminal, one line a change elsewhere, one

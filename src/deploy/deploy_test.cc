@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "aws/client.h"
+#include "deploy/destroy.h"
 #include "deploy/engine.h"
 #include "deploy/publish.h"
 #include "fleet/observe.h"
@@ -116,6 +117,76 @@ class EngineTest : public ::testing::Test {
       return result;
     });
   }
+  // A fleet of one that serves version 1 of its template with these instances.
+  void group_of(const std::vector<std::string>& instances) {
+    const fleet::Names& names = wanted_.names;
+    cloud_.on<elb::DescribeTargetGroups>([&names](const auto&) {
+      elb::DescribeTargetGroupsOutput output;
+      auto& group = output.target_groups.emplace_back();
+      group.target_group_arn = "tg";
+      group.target_group_name = names.target_group;
+      group.port = 80;
+      return output;
+    });
+    cloud_.on<elb::DescribeLoadBalancers>([&names](const auto&) {
+      elb::DescribeLoadBalancersOutput output;
+      auto& balancer = output.load_balancers.emplace_back();
+      balancer.load_balancer_arn = "lb";
+      balancer.load_balancer_name = names.load_balancer;
+      return output;
+    });
+    cloud_.on<elb::DescribeListeners>([](const auto&) {
+      elb::DescribeListenersOutput output;
+      auto& listener = output.listeners.emplace_back();
+      listener.port = 80;
+      auto& action = listener.default_actions.emplace_back();
+      action.type = "forward";
+      action.target_group_arn = "tg";
+      return output;
+    });
+    cloud_.on<elb::DescribeTags>([&names](const elb::DescribeTagsInput& request) {
+      elb::DescribeTagsOutput output;
+      for (const std::string& arn : request.resource_arns) {
+        auto& description = output.tag_descriptions.emplace_back();
+        description.resource_arn = arn;
+        for (const auto& [key, value] : names.tags()) {
+          auto& tag = description.tags.emplace_back();
+          tag.key = key;
+          tag.value = value;
+        }
+      }
+      return output;
+    });
+    cloud_.on<asg::DescribeAutoScalingGroups>([&names, instances](const auto&) {
+      asg::AutoScalingGroupsType output;
+      auto& group = output.auto_scaling_groups.emplace_back();
+      group.auto_scaling_group_name = names.group;
+      group.desired_capacity = 1;
+      group.launch_template.emplace().version = "1";
+      for (const auto& [key, value] : names.tags()) {
+        auto& tag = group.tags.emplace_back();
+        tag.key = key;
+        tag.value = value;
+      }
+      for (const std::string& id : instances) {
+        auto& instance = group.instances.emplace_back();
+        instance.instance_id = id;
+        instance.lifecycle_state = "InService";
+        instance.health_status = "Healthy";
+        instance.launch_template.emplace().version = "1";
+      }
+      return output;
+    });
+    cloud_.on<elb::DescribeTargetHealth>([instances](const auto&) {
+      elb::DescribeTargetHealthOutput output;
+      for (const std::string& id : instances) {
+        auto& description = output.target_health_descriptions.emplace_back();
+        description.target.emplace().id = id;
+        description.target_health.emplace().state = "healthy";
+      }
+      return output;
+    });
+  }
   Engine engine(EngineOptions options = {}) {
     return Engine(client_, ledger_, clock_, random_, folder_.path() / "locks", std::move(options));
   }
@@ -183,7 +254,7 @@ TEST_F(EngineTest, RecordsIntentBeforeAndOutcomeAfterEachAct) {
   options.on_look = [&](const Moment& moment) { cancelled = moment.plan.wait.has_value(); };
   Result result = engine(options).run(wanted_);
   EXPECT_EQ(result.outcome, Outcome::left);
-  EXPECT_EQ(result.exit(), 0);
+  EXPECT_EQ(result.exit(), 130);
   EXPECT_THAT(result.next, HasSubstr("kiln rollback"));
   EXPECT_EQ(kinds(), (std::vector<std::string>{
                          "deployment.started",
@@ -197,8 +268,52 @@ TEST_F(EngineTest, RecordsIntentBeforeAndOutcomeAfterEachAct) {
                      }));
 }
 
+// The program's client asks the same flag as the engine, before each attempt of a call.
+TEST_F(EngineTest, AnInterruptionBetweenAnyTwoCallsLeavesTheDeploymentAndSaysSo) {
+  image_is_there();
+  // The first look takes eight calls; forty later it has asked for two things and waits for the third.
+  for (int last = 8; last < 48; last += 2) {
+    ledger::Ledger ledger(folder_.path() / fmt::format("ledger-{}", last), clock_, "ana@forge");
+    std::atomic<bool> cancelled = false;
+    cloud_.asked.clear();
+    aws::Client::Options client_options;
+    client_options.cancelled = [&] { return cancelled.load(); };
+    client_options.on_call = [&](const aws::CallReport&) {
+      cancelled = ledger.head().sequence > 0 && static_cast<int>(cloud_.asked.size()) >= last;
+    };
+    aws::Client client(config(), cloud_, clock_, random_, client_options);
+    EngineOptions options;
+    options.cancelled = &cancelled;
+    Engine engine(client, ledger, clock_, random_, folder_.path() / "locks", options);
+    const Result result = engine.run(wanted_);
+    ASSERT_EQ(result.outcome, Outcome::left) << last;
+    EXPECT_EQ(result.exit(), 130);
+    ASSERT_EQ(ledger.newest("", result.id)->kind, kLeft) << last;
+    EXPECT_TRUE(History(ledger).unfinished("web", "production"));
+    EXPECT_LE(static_cast<int>(cloud_.asked.size()), last + 2) << "nothing is asked any more";
+  }
+}
+
+TEST_F(EngineTest, AnInterruptionWhileAwsIsAwayIsNoFailure) {
+  image_is_there();
+  std::atomic<bool> cancelled = false;
+  EngineOptions options;
+  options.cancelled = &cancelled;
+  options.on_look = [&](const Moment&) { cloud_.away = true; };
+  const Time begun = clock_.now();
+  aws::Client::Options client_options;
+  client_options.on_call = [&](const aws::CallReport& report) {
+    cancelled = report.outcome == "unavailable" && clock_.now() - begun > std::chrono::minutes(1);
+  };
+  aws::Client client(config(), cloud_, clock_, random_, client_options);
+  Engine engine(client, ledger_, clock_, random_, folder_.path() / "locks", options);
+  EXPECT_EQ(engine.run(wanted_).outcome, Outcome::left);
+  EXPECT_EQ(kinds().back(), "deployment.left");
+}
+
 TEST_F(EngineTest, UnfinishedDeploymentToAnotherEndIsRefusedAndTheSameOneGoesOn) {
   image_is_there();
+  group_of({"i-1"});
   std::atomic<bool> cancelled = true;
   EngineOptions options;
   options.cancelled = &cancelled;
@@ -208,6 +323,21 @@ TEST_F(EngineTest, UnfinishedDeploymentToAnotherEndIsRefusedAndTheSameOneGoesOn)
   expect_error(ErrorCode::held, "ana@forge", [&] { engine(options).run(other); });
   expect_error(ErrorCode::held, "kiln deploy --image 1.0.0", [&] { engine(options).run(other); });
   EXPECT_EQ(engine(options).run(wanted_).id, id);
+}
+
+TEST_F(EngineTest, UnfinishedDeploymentOfWhichNothingIsLeftHoldsNobody) {
+  image_is_there();
+  std::atomic<bool> cancelled = true;
+  EngineOptions options;
+  options.cancelled = &cancelled;
+  const std::string id = engine(options).run(wanted_).id;
+  Wanted other = wanted_;
+  other.version = "1.1.0";
+  EXPECT_NE(engine(options).run(other).id, id);
+  const auto all = History(ledger_).list("web", "production");
+  ASSERT_EQ(all.size(), 2u);
+  EXPECT_EQ(all[0].outcome, Outcome::failed);
+  EXPECT_THAT(all[0].why, HasSubstr("nothing of it is left"));
 }
 
 TEST_F(EngineTest, WhatAwsRefusesForGoodEndsTheDeployment) {
@@ -262,8 +392,49 @@ TEST_F(EngineTest, GoingBackNeedsSomethingUnfinished) {
   options.cancelled = &cancelled;
   engine(options).run(wanted_);
   Result result = engine().go_back(wanted_, "ana asked for it");
-  EXPECT_EQ(result.outcome, Outcome::done);
   EXPECT_THAT(result.why, HasSubstr("ana asked for it"));
+}
+
+TEST_F(EngineTest, GoingBackIsNotDoneWhenNothingServesThatWasThereBefore) {
+  image_is_there();
+  std::atomic<bool> cancelled = true;
+  EngineOptions options;
+  options.cancelled = &cancelled;
+  engine(options).run(wanted_);
+  const Result first = engine().go_back(wanted_, "asked");
+  EXPECT_EQ(first.outcome, Outcome::failed) << "there is no version before it, and no fleet";
+  EXPECT_EQ(first.exit(), 1);
+
+  // A group that has lost its only instance meanwhile: untouched, and yet not what was asked for.
+  group_of({"i-1"});
+  engine(options).run(wanted_);
+  group_of({});
+  EXPECT_EQ(engine().go_back(wanted_, "asked").outcome, Outcome::failed);
+
+  group_of({"i-1"});
+  engine(options).run(wanted_);
+  const Result reached = engine().go_back(wanted_, "asked");
+  EXPECT_EQ(reached.outcome, Outcome::done) << reached.why;
+  EXPECT_EQ(reached.exit(), 0);
+}
+
+TEST_F(EngineTest, AnInterruptedDestroySaysWhatIsStillThere) {
+  group_of({"i-1"});
+  std::atomic<bool> cancelled = false;
+  aws::Client::Options client_options;
+  client_options.cancelled = [&] { return cancelled.load(); };
+  client_options.on_call = [&](const aws::CallReport& report) {
+    cancelled = cancelled || report.operation == "DeleteAutoScalingGroup";
+  };
+  aws::Client client(config(), cloud_, clock_, random_, client_options);
+  DestroyOptions options;
+  options.cancelled = &cancelled;
+  expect_error(ErrorCode::cancelled, "still there: Auto Scaling group kiln-web-production",
+               [&] { destroy(client, ledger_, clock_, folder_.path() / "locks", wanted_.names, options); });
+  EXPECT_EQ(kinds().back(), "fleet.destroying");
+  // Before the first look has come back there is nothing that could be still there.
+  expect_error(ErrorCode::cancelled, "nothing was ended yet",
+               [&] { destroy(client, ledger_, clock_, folder_.path() / "locks", wanted_.names, options); });
 }
 
 TEST_F(EngineTest, LookTakesOneSubnetAZone) {
@@ -342,6 +513,14 @@ TEST_F(PublishTest, RegistersADigestOnce) {
   EXPECT_EQ(registered_[0].name, "web-1.0.0-git.5");
   EXPECT_EQ(registered_[0].image_location, "kiln:" + sha256("a").str());
   EXPECT_EQ(registered_[0].architecture, "x86_64");
+}
+
+TEST_F(PublishTest, RegistersADigestAgainWhoseImageIsGone) {
+  EXPECT_EQ(placements_.place(request_), "ami-1");
+  images_.clear();
+  images_.emplace_back().image_id = "ami-other";
+  EXPECT_EQ(placements_.place(request_), "ami-2");
+  EXPECT_EQ(registered_.size(), 2u);
 }
 
 TEST_F(PublishTest, NeverMovesAVersionToAnotherDigest) {

@@ -121,6 +121,64 @@ void end_unfinished(ledger::Ledger& ledger, host::Clock& clock, const fleet::Nam
                  {"took_ms", (clock.now() - unfinished->started).count()}});
 }
 
+// `left` names what is still there, from the first look on.
+void end_all(aws::Client& client, ledger::Ledger& ledger, host::Clock& clock, const fleet::Names& names,
+             const DestroyOptions& options, std::string& left) {
+  const Duration begun = clock.uptime();
+  std::string said;
+  auto say = [&](const std::string& what) {
+    if (options.on_change && what != said) options.on_change(what);
+    said = what;
+  };
+  bool recorded = false;
+  for (;;) {
+    const Fleet fleet = fleet::look(client, names);
+    const auto images = options.images ? fleet::look_at_images(client, names.app) : std::vector<fleet::Image>();
+    const DestroyPlan plan = plan_destroy(names, fleet, images);
+    if (!plan.refusals.empty()) {
+      throw Error(ErrorCode::conflict, fmt::format("{} is not ended: {}", names.title(), join(plan.refusals, "; ")),
+                  "Nothing more was ended. Remove what is not this app's by hand.");
+    }
+    if (plan.done()) break;
+    if (!recorded) {
+      end_unfinished(ledger, clock, names);
+      ledger.append("fleet.destroying", names.app, {{"environment", names.environment}, {"things", remaining(plan)}});
+      recorded = true;
+    }
+    // The same things again: AWS does not show yet that they are gone, or does not let them go.
+    const bool moved = remaining(plan) != left;
+    left = remaining(plan);
+    bool ended = false;
+    for (const End& end : plan.now) {
+      if (!try_end(client, end)) continue;
+      ended = true;
+      say("ended " + end.name);
+    }
+    if (ended && moved) continue;
+    if (options.cancelled != nullptr && options.cancelled->load()) {
+      throw Error(ErrorCode::cancelled, "somebody stopped waiting");
+    }
+    if (clock.uptime() - begun >= options.timeout) {
+      throw Error(ErrorCode::timeout,
+                  fmt::format("{} is not ended after {}: still there: {}", names.title(),
+                              format_duration(options.timeout), remaining(plan)),
+                  "`kiln destroy` goes on with it.");
+    }
+    const bool group = fleet.group.has_value();
+    say(group ? fmt::format("waiting for {} to end",
+                            counted(static_cast<std::int64_t>(fleet.group->instances.size()), "instance"))
+              : fmt::format("waiting for {}", (plan.now.empty() ? plan.later : plan.now).front().name));
+    clock.sleep(options.poll);
+  }
+  // Also when a run before this one ended the last thing and died before it could say so.
+  const auto deployments = History(ledger).list(names.app, names.environment);
+  if (recorded ||
+      std::ranges::any_of(deployments, [](const Deployment& deployment) { return !deployment.destroyed; })) {
+    end_unfinished(ledger, clock, names);
+    ledger.append(kDestroyed, names.app, {{"environment", names.environment}, {"images", options.images}});
+  }
+}
+
 }  // namespace
 
 DestroyPlan plan_destroy(const fleet::Names& names, const Fleet& fleet, const std::vector<fleet::Image>& images) {
@@ -176,60 +234,13 @@ void destroy(aws::Client& client, ledger::Ledger& ledger, host::Clock& clock, co
              const fleet::Names& names, const DestroyOptions& options) {
   host::make_folders(locks);
   const auto held = host::FileLock::take(locks / (names.group + ".lock"), "kiln destroy " + names.app, clock.now());
-  const Duration begun = clock.uptime();
-  std::string said;
-  std::string seen;
-  auto say = [&](const std::string& what) {
-    if (options.on_change && what != said) options.on_change(what);
-    said = what;
-  };
-  bool recorded = false;
-  for (;;) {
-    const Fleet fleet = fleet::look(client, names);
-    const auto images = options.images ? fleet::look_at_images(client, names.app) : std::vector<fleet::Image>();
-    const DestroyPlan plan = plan_destroy(names, fleet, images);
-    if (!plan.refusals.empty()) {
-      throw Error(ErrorCode::conflict, fmt::format("{} is not ended: {}", names.title(), join(plan.refusals, "; ")),
-                  "Nothing more was ended. Remove what is not this app's by hand.");
-    }
-    if (plan.done()) break;
-    if (!recorded) {
-      end_unfinished(ledger, clock, names);
-      ledger.append("fleet.destroying", names.app, {{"environment", names.environment}, {"things", remaining(plan)}});
-      recorded = true;
-    }
-    // The same things again: AWS does not show yet that they are gone, or does not let them go.
-    const bool moved = remaining(plan) != seen;
-    seen = remaining(plan);
-    bool ended = false;
-    for (const End& end : plan.now) {
-      if (!try_end(client, end)) continue;
-      ended = true;
-      say("ended " + end.name);
-    }
-    if (ended && moved) continue;
-    if (options.cancelled != nullptr && options.cancelled->load()) {
-      throw Error(ErrorCode::cancelled, fmt::format("still there: {}", remaining(plan)),
-                  "`kiln destroy` goes on with it.");
-    }
-    if (clock.uptime() - begun >= options.timeout) {
-      throw Error(ErrorCode::timeout,
-                  fmt::format("{} is not ended after {}: still there: {}", names.title(),
-                              format_duration(options.timeout), remaining(plan)),
-                  "`kiln destroy` goes on with it.");
-    }
-    const bool group = fleet.group.has_value();
-    say(group ? fmt::format("waiting for {} to end",
-                            counted(static_cast<std::int64_t>(fleet.group->instances.size()), "instance"))
-              : fmt::format("waiting for {}", (plan.now.empty() ? plan.later : plan.now).front().name));
-    clock.sleep(options.poll);
-  }
-  // Also when a run before this one ended the last thing and died before it could say so.
-  const auto deployments = History(ledger).list(names.app, names.environment);
-  if (recorded ||
-      std::ranges::any_of(deployments, [](const Deployment& deployment) { return !deployment.destroyed; })) {
-    end_unfinished(ledger, clock, names);
-    ledger.append(kDestroyed, names.app, {{"environment", names.environment}, {"images", options.images}});
+  std::string left;
+  try {
+    end_all(client, ledger, clock, names, options, left);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::cancelled) throw;
+    throw Error(ErrorCode::cancelled, left.empty() ? "nothing was ended yet" : "still there: " + left,
+                "`kiln destroy` goes on with it.");
   }
 }
 

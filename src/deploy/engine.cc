@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "deploy/internal/act.h"
+#include "deploy/internal/checks.h"
 #include "fleet/observe.h"
 
 namespace kiln::deploy {
@@ -93,7 +94,8 @@ Result Engine::go_back(Wanted wanted, const std::string& why) {
     progress.asked_to_go_back = true;
   }
   Result result = loop(wanted, std::move(progress), std::move(fleet));
-  if (result.outcome == Outcome::rolled_back || result.outcome == Outcome::failed) result.outcome = Outcome::done;
+  const bool asked_for = result.outcome == Outcome::rolled_back || result.outcome == Outcome::failed;
+  if (asked_for && result.back) result.outcome = Outcome::done;
   return result;
 }
 
@@ -105,9 +107,15 @@ Result Engine::loop(const Wanted& wanted, Progress progress, Fleet fleet) {
     if (options_.on_look) options_.on_look({wanted, fleet, progress, next, now});
     if (next.finish) return finish(wanted, fleet, progress, *next.finish);
     if (cancelled()) return leave(wanted, progress, next);
-    for (const Action& action : next.actions) take(action, wanted, fleet, progress);
-    if (next.wait) clock_.sleep(options_.poll);
-    fleet = observe(wanted, fleet, !next.actions.empty() || looks % kWholeEvery == 0 || !fleet.group);
+    try {
+      for (const Action& action : next.actions) take(action, wanted, fleet, progress);
+      if (next.wait) clock_.sleep(options_.poll);
+      if (cancelled()) return leave(wanted, progress, next);
+      fleet = observe(wanted, fleet, !next.actions.empty() || looks % kWholeEvery == 0 || !fleet.group);
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::cancelled) throw;
+      return leave(wanted, progress, next);
+    }
   }
 }
 
@@ -156,8 +164,18 @@ void Engine::take(const Action& action, const Wanted& wanted, const Fleet& fleet
 Progress Engine::begin(const Wanted& wanted, const std::string& verb, const Fleet& fleet) {
   const History history(ledger_);
   if (auto unfinished = history.unfinished(wanted.names.app, wanted.names.environment)) {
-    if (unfinished->fingerprint != wanted.fingerprint()) refuse_other(wanted, *unfinished);
-    return recall(history.entries(unfinished->id));
+    const bool same = unfinished->fingerprint == wanted.fingerprint();
+    if (same) return recall(history.entries(unfinished->id));
+    // A region that was reset has taken it along: there is nothing that it could hold.
+    if (!fleet.empty()) refuse_other(wanted, *unfinished);
+    ledger_.append(kFinished, unfinished->id,
+                   {{"app", unfinished->app},
+                    {"environment", unfinished->environment},
+                    {"version", unfinished->version},
+                    {"outcome", to_string(Outcome::failed)},
+                    {"why", "nothing of it is left in AWS"},
+                    {"template_version", 0},
+                    {"took_ms", (clock_.now() - unfinished->started).count()}});
   }
   if (auto reasons = refusals(wanted, fleet); !reasons.empty()) refuse(wanted, reasons);
   Progress progress;
@@ -166,7 +184,10 @@ Progress Engine::begin(const Wanted& wanted, const std::string& verb, const Flee
   if (fleet.group) {
     progress.from_template_version = fleet.group->template_version;
     progress.from_version = fleet.image_version(progress.from_template_version);
-    progress.from_proven = fleet.serving(progress.from_template_version) > 0;
+    // It may just be down, and that is no reason to stay with something worse.
+    progress.from_proven =
+        fleet.serving(progress.from_template_version) > 0 ||
+        history.has_served(wanted.names.app, wanted.names.environment, progress.from_template_version);
   }
   json body = {{"app", wanted.names.app},
                {"environment", wanted.names.environment},
@@ -194,8 +215,9 @@ Fleet Engine::observe(const Wanted& wanted, const Fleet& before, bool whole) {
       return whole ? fleet::look(client_, wanted.names, {wanted.ami})
                    : fleet::look_again(client_, wanted.names, before);
     } catch (const Error& error) {
-      if (!is_away(error) || clock_.uptime() - begun >= kPatience || cancelled()) throw unfinished(error);
+      if (!is_away(error) || clock_.uptime() - begun >= kPatience) throw unfinished(error);
     }
+    if (cancelled()) throw Error(ErrorCode::cancelled, "nobody answered");
     clock_.sleep(options_.poll);
   }
 }
@@ -214,17 +236,22 @@ Result Engine::finish(const Wanted& wanted, const Fleet& fleet, const Progress& 
                   {"why", end.why},
                   {"template_version", matching_version(wanted, fleet)},
                   {"took_ms", took.count()}});
-  return {progress.id, end.outcome, end.why, end.next, took};
+  const bool back = progress.from_template_version != 0 && fleet.group &&
+                    fleet.group->template_version == progress.from_template_version &&
+                    !unsettled(wanted, fleet, progress.from_template_version);
+  return {progress.id, end.outcome, end.why, end.next, took, back};
 }
 
 Result Engine::leave(const Wanted& wanted, const Progress& progress, const Plan& plan) {
   const std::string doing = plan.wait ? plan.wait->reason : std::string("between two steps");
   ledger_.append(kLeft, progress.id, {{"why", "somebody stopped waiting"}, {"at", doing}});
-  return {progress.id, Outcome::left,
+  return {progress.id,
+          Outcome::left,
           fmt::format("left {} of {} as it is: {}; AWS goes on with what it was told", progress.id,
                       wanted.names.title(), doing),
           fmt::format("The same command goes on with it; `kiln rollback` takes it back; `kiln status` shows it."),
-          clock_.now() - progress.started};
+          clock_.now() - progress.started,
+          false};
 }
 
 host::FileLock Engine::lease(const Wanted& wanted, const std::string& verb) {

@@ -43,7 +43,8 @@ struct Moment {
 struct EngineOptions {
   Duration poll = std::chrono::seconds(1);  // between two looks while it waits
   std::function<void(const Moment&)> on_look;
-  // Set by Ctrl-C: the deployment is left as it is, going on by AWS.
+  // Set by Ctrl-C: the deployment is left as it is, going on by AWS. A client that throws Error(cancelled) in the
+  // middle means the same.
   const std::atomic<bool>* cancelled = nullptr;
 };
 
@@ -53,6 +54,7 @@ struct Result {
   std::string why;   // one sentence: "1.1.0 serves on 4 instances"
   std::string next;  // what to do now, or empty
   Duration took{};
+  bool back = false;  // the version that served when it began serves again, on all instances and alone
   int exit() const { return exit_code(outcome); }
 };
 
@@ -67,8 +69,9 @@ class Engine {
   // Later it is patient: AWS may be away for five minutes before Error(unavailable) climbs, and even then the
   // deployment is only unfinished.
   Result run(const Wanted& wanted, const std::string& verb = "deploy");
-  // Turns an unfinished deployment back to where it came from; its outcome is `done` when that is reached, as it was
-  // asked for. Of `wanted` only names, fleet and deploy count. Throws Error(not_found) when none is unfinished.
+  // Turns an unfinished deployment back to where it came from; its outcome is `done` when the version before it
+  // serves, as it was asked for. Of `wanted` only names, fleet and deploy count. Throws Error(not_found) when none is
+  // unfinished.
   Result go_back(Wanted wanted, const std::string& why);
 
  private:

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -87,12 +88,11 @@ std::optional<Deployment> History::unfinished(std::string_view app, std::string_
   return std::nullopt;
 }
 
-std::optional<Deployment> History::last_successful(std::string_view app, std::string_view environment) const {
-  auto deployments = list(app, environment);
-  for (auto deployment = deployments.rbegin(); deployment != deployments.rend(); ++deployment) {
-    if (deployment->outcome == Outcome::done && !deployment->destroyed) return *deployment;
-  }
-  return std::nullopt;
+bool History::has_served(std::string_view app, std::string_view environment, std::int64_t template_version) const {
+  return std::ranges::any_of(list(app, environment), [&](const Deployment& deployment) {
+    return deployment.outcome == Outcome::done && !deployment.destroyed &&
+           deployment.template_version == template_version;
+  });
 }
 
 std::optional<Deployment> History::before(std::string_view app, std::string_view environment,

@@ -86,7 +86,6 @@ TEST_F(HistoryTest, TellsDeploymentsOfOneFleetInOrder) {
   EXPECT_EQ(history_.unfinished("web", "production")->id, "d-2");
   EXPECT_EQ(history_.unfinished("web", "staging")->id, "d-3");
   EXPECT_FALSE(history_.unfinished("api", "production"));
-  EXPECT_EQ(history_.last_successful("web", "production")->id, "d-1");
 }
 
 TEST_F(HistoryTest, WayBackIsTheVersionThatRanWithSuccessBefore) {

@@ -619,6 +619,39 @@ TEST(Plan, InstancesThatCannotBeLaunchedFailTheDeployment) {
   EXPECT_THAT(std::get<DecideToGoBack>(next.actions.at(0)).why, HasSubstr("the AMI is broken"));
 }
 
+TEST(Learn, InstanceThatDiesBetweenTwoLooksHasFailedUnlessTheGroupWasScaledIn) {
+  World world(18);
+  Wanted wanted = wanted_of("1.1.0");
+  deploy_first(world);
+  Fleet seen = world.look();
+  seen.launch_template->versions.push_back({2, "ami-1.1.0", "t3.micro", {"sg-i"}, "", "1.1.0", ""});
+  Instance instance;
+  instance.id = "i-1";
+  instance.lifecycle = "InService";
+  instance.health = "Healthy";
+  instance.template_version = 2;
+  instance.target.state = "healthy";
+  const auto failed = [&](std::int64_t desired_after, bool seen_leaving) {
+    Progress progress;
+    Fleet look = seen;
+    look.group->instances = {instance};
+    learn(progress, look, wanted, world.now);
+    if (seen_leaving) {
+      look.group->instances[0].lifecycle = "Terminating";
+      learn(progress, look, wanted, world.now);
+    }
+    look.group->instances.clear();
+    look.group->desired = desired_after;
+    learn(progress, look, wanted, world.now);
+    look.group->desired = seen.group->desired;
+    learn(progress, look, wanted, world.now);
+    return !progress.failed_instances().empty();
+  };
+  EXPECT_TRUE(failed(seen.group->desired, false));
+  EXPECT_FALSE(failed(seen.group->desired - 1, false));
+  EXPECT_FALSE(failed(seen.group->desired, true));
+}
+
 TEST(Learn, ServiceThatIsNotReadyYetHasItsGraceAndAWrongAnswerHasNot) {
   World world(17);
   Wanted wanted = wanted_of("1.1.0");

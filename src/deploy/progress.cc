@@ -44,7 +44,7 @@ std::string complaint(const Instance& instance, const std::string& path) {
   if (reason == "Target.FailedHealthChecks") return fmt::format("did not pass the health check on {}", path);
   if (instance.target.state == "unhealthy")
     return fmt::format("did not pass the health check on {} ({})", path, reason);
-  return "was found unhealthy by its Auto Scaling group";
+  return "failed the checks of the Auto Scaling group";
 }
 
 void watch(Witness& witness, const Instance& instance, const spec::FleetSpec& spec, Time now) {
@@ -72,14 +72,15 @@ void watch(Witness& witness, const Instance& instance, const spec::FleetSpec& sp
                           !may_be_starting(codes_of(instance.target.description));
     if (answered || witness.was_healthy || age >= spec.grace) witness.failed = true;
   }
+  witness.left_well = instance.leaving() && !bad_instance && witness.was_healthy;
   if (instance.leaving() && !witness.was_healthy) {
     witness.failed = true;
-    if (witness.why.empty()) witness.why = "was ended before it was healthy";
+    if (witness.why.empty()) witness.why = "ended before being healthy";
   }
   if (!witness.was_healthy && !instance.leaving() && age >= health_budget(spec)) {
     witness.failed = true;
     if (witness.why.empty())
-      witness.why = fmt::format("was not healthy {} after its start", format_duration(health_budget(spec)));
+      witness.why = fmt::format("did not become healthy within {} of the start", format_duration(health_budget(spec)));
   }
 }
 
@@ -150,10 +151,19 @@ void learn(Progress& progress, const Fleet& fleet, const Wanted& wanted, Time no
     watch(found->second, instance, wanted.fleet, now);
     progress.any_healthy = progress.any_healthy || found->second.was_healthy;
   }
+  const bool scaled_in = progress.desired && fleet.group->desired < *progress.desired;
+  progress.desired = fleet.group->desired;
   for (auto& [id, witness] : progress.witnesses) {
-    if (present.contains(id) || witness.was_healthy || witness.failed) continue;
+    if (present.contains(id) || witness.failed) continue;
+    // Who was told to go, or had to make room for a smaller group, has not failed. Who dies is replaced within a
+    // second, and may never be seen unhealthy.
+    if (witness.was_healthy && (witness.left_well || scaled_in)) {
+      witness.left_well = true;
+      continue;
+    }
     witness.failed = true;
-    if (witness.why.empty()) witness.why = "was ended before it was healthy";
+    if (witness.why.empty())
+      witness.why = witness.was_healthy ? "died after having been healthy" : "ended before being healthy";
   }
   for (const auto& activity : fleet.activities) {
     if (activity.status == "Failed" && activity.started >= progress.started)

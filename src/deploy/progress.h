@@ -23,6 +23,7 @@ struct Witness {
   std::optional<Time> unhealthy_since;
   std::optional<Time> healthy_since;
   bool was_healthy = false;
+  bool left_well = false;  // its group ends it, and not for its health
   bool failed = false;
   std::string why;  // "answered 500 on /healthz"
 };
@@ -57,6 +58,7 @@ struct Progress {
   std::set<std::string> failed_launches;     // activities that failed since the deployment began
   std::optional<Time> held_since;            // recorded: the bake of a first deployment counts from it
   bool any_healthy = false;
+  std::optional<std::int64_t> desired;  // instances that the group was to have at the last look
 
   std::vector<std::string> failed_instances() const;
 };

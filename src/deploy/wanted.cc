@@ -47,8 +47,9 @@ Outcome parse_outcome(std::string_view text) {
 int exit_code(Outcome outcome) {
   switch (outcome) {
     case Outcome::done:
-    case Outcome::left:
       return 0;
+    case Outcome::left:
+      return 130;
     case Outcome::rolled_back:
       return 3;
     case Outcome::failed:

@@ -35,7 +35,7 @@ enum class Outcome {
 };
 std::string_view to_string(Outcome outcome);
 Outcome parse_outcome(std::string_view text);
-// 0, 3, 1, 4, and 0 for `left`.
+// 0, 3, 1, 4, and 130 for `left`: as a shell says of what Ctrl-C ended.
 int exit_code(Outcome outcome);
 
 }  // namespace kiln::deploy

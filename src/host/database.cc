@@ -57,11 +57,6 @@ Statement& Statement::bind(int index, std::int64_t number) {
   return *this;
 }
 
-Statement& Statement::bind_null(int index) {
-  state_->check(sqlite3_bind_null(state_->statement, index), "binding");
-  return *this;
-}
-
 bool Statement::step() {
   int code = sqlite3_step(state_->statement);
   if (code == SQLITE_ROW) return true;
@@ -87,8 +82,6 @@ std::string Statement::text(int column) const {
 }
 
 std::int64_t Statement::integer(int column) const { return sqlite3_column_int64(state_->statement, column); }
-
-bool Statement::is_null(int column) const { return sqlite3_column_type(state_->statement, column) == SQLITE_NULL; }
 
 struct Database::State {
   sqlite3* connection = nullptr;

@@ -30,7 +30,6 @@ class Statement {
   // Parameters are numbered from 1.
   Statement& bind(int index, std::string_view text);
   Statement& bind(int index, std::int64_t number);
-  Statement& bind_null(int index);
   // True when there is a row to read.
   bool step();
   // Steps to the end and makes it ready to be bound again.
@@ -39,7 +38,6 @@ class Statement {
 
   std::string text(int column) const;
   std::int64_t integer(int column) const;
-  bool is_null(int column) const;
 
  private:
   friend class Database;

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -28,6 +29,21 @@ bool lock(const FileDescriptor& fd, int flags, const Path& path) {
   return true;
 }
 
+// The lock belongs to the inode: one that its holder has removed while we waited is nobody's, and we begin again with
+// the file that is there now. Empty when it is held and `flags` do not wait.
+FileDescriptor locked_file(const Path& path, int flags) {
+  while (true) {
+    FileDescriptor fd = open_lock(path);
+    if (!lock(fd, flags, path)) return {};
+    struct stat locked {};
+    struct stat named {};
+    if (::fstat(fd.get(), &locked) == 0 && ::stat(path.c_str(), &named) == 0 && locked.st_ino == named.st_ino &&
+        locked.st_dev == named.st_dev) {
+      return fd;
+    }
+  }
+}
+
 // Written in place: the lock belongs to the inode, so the file is never replaced.
 void write_holder(const FileDescriptor& fd, std::string_view what, Time now, const Path& path) {
   std::string text = fmt::format("{}\n{}\n{}\n", ::getpid(), format_iso8601(now), what);
@@ -50,10 +66,10 @@ std::optional<LockHolder> read_holder(const Path& path) {
 }  // namespace
 
 std::optional<FileLock> FileLock::try_take(const Path& path, std::string_view what, Time now) {
-  FileDescriptor fd = open_lock(path);
-  if (!lock(fd, LOCK_NB, path)) return std::nullopt;
+  FileDescriptor fd = locked_file(path, LOCK_NB);
+  if (!fd) return std::nullopt;
   write_holder(fd, what, now, path);
-  return FileLock(std::move(fd));
+  return FileLock(std::move(fd), path);
 }
 
 FileLock FileLock::take(const Path& path, std::string_view what, Time now) {
@@ -65,10 +81,14 @@ FileLock FileLock::take(const Path& path, std::string_view what, Time now) {
 }
 
 FileLock FileLock::wait(const Path& path, std::string_view what, Time now) {
-  FileDescriptor fd = open_lock(path);
-  lock(fd, 0, path);
+  FileDescriptor fd = locked_file(path, 0);
   write_holder(fd, what, now, path);
-  return FileLock(std::move(fd));
+  return FileLock(std::move(fd), path);
+}
+
+void FileLock::remove() {
+  if (fd_) ::unlink(path_.c_str());
+  fd_.reset();
 }
 
 std::optional<LockHolder> FileLock::holder(const Path& path) {

@@ -19,7 +19,7 @@ struct LockHolder {
 
 class FileLock {
  public:
-  // Takes the lock at `path` (made if missing, never removed) and writes who we are into it.
+  // Takes the lock at `path` (made if missing) and writes who we are into it.
   // Throws Error(held) that names the holder, what it does and since when.
   static FileLock take(const Path& path, std::string_view what, Time now);
   // As `take`, and nullopt when it is held.
@@ -28,10 +28,13 @@ class FileLock {
   static FileLock wait(const Path& path, std::string_view what, Time now);
   // Who holds it now, if anybody.
   static std::optional<LockHolder> holder(const Path& path);
+  // Lets go and removes the file. Whoever waits for it meanwhile makes it again.
+  void remove();
 
  private:
-  explicit FileLock(FileDescriptor fd) : fd_(std::move(fd)) {}
+  FileLock(FileDescriptor fd, Path path) : fd_(std::move(fd)), path_(std::move(path)) {}
   FileDescriptor fd_;
+  Path path_;
 };
 
 }  // namespace kiln::host

@@ -4,6 +4,10 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <thread>
+#include <vector>
+
 #include "base/error.h"
 
 namespace kiln::host {
@@ -23,6 +27,27 @@ TEST(FileLock, SecondTakerIsToldWhoHoldsItAndSinceWhen) {
     EXPECT_NE(error.message().find(std::to_string(::getpid())), std::string::npos);
   }
   EXPECT_EQ(FileLock::holder(path)->what, "kiln deploy web");
+}
+
+TEST(FileLock, ThatIsRemovedHasOneHolderStill) {
+  TemporaryFolder folder("kiln-test-");
+  Path path = folder.path() / "lock";
+  std::atomic<int> inside = 0;
+  std::atomic<bool> together = false;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&] {
+      for (int turn = 0; turn < 200; ++turn) {
+        FileLock held = FileLock::wait(path, "x", Time{});
+        if (++inside != 1) together = true;
+        --inside;
+        held.remove();
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_FALSE(together);
+  EXPECT_FALSE(std::filesystem::exists(path));
 }
 
 TEST(FileLock, IsFreeWhenItsHolderIsGone) {

@@ -153,7 +153,8 @@ Entry parse_line(std::string_view text) {
   }
   Entry entry;
   if (!line["sequence"].is_number_integer()) refuse("'sequence' is not a whole number");
-  if (line["sequence"].is_number_unsigned() && line["sequence"].get<std::uint64_t>() > INT64_MAX) {
+  if (line["sequence"].is_number_unsigned() &&
+      line["sequence"].get<std::uint64_t>() > static_cast<std::uint64_t>(kSequenceMax)) {
     refuse("'sequence' is too large");
   }
   entry.sequence = line["sequence"].get<std::int64_t>();

@@ -21,6 +21,7 @@ inline constexpr int kFormatVersion = 1;
 inline constexpr std::size_t kNameBytesMax = 256;  // actor, kind, subject
 inline constexpr std::size_t kBodyBytesMax = 1 << 20;
 inline constexpr std::size_t kLineBytesMax = 2 * kBodyBytesMax;
+inline constexpr std::int64_t kSequenceMax = std::int64_t{1} << 53;  // JSON's readers take whole numbers up to it
 inline constexpr int kBodyDepthMax = 32;
 
 struct Entry {

@@ -139,13 +139,6 @@ struct Ledger::State {
         .bind(8, entry.digest.str())
         .execute();
   }
-
-  std::optional<Entry> at(std::int64_t sequence) {
-    auto statement = database.prepare(fmt::format("SELECT {} FROM entries WHERE sequence = ?1", kColumns));
-    statement.bind(1, sequence);
-    if (!statement.step()) return std::nullopt;
-    return entry_of(statement);
-  }
 };
 
 namespace {
@@ -272,38 +265,6 @@ void Ledger::export_lines(const std::function<void(std::string_view)>& sink) con
     }
     sink(to_line(entry) + "\n");
   }
-}
-
-std::int64_t Ledger::import_lines(std::string_view text) {
-  const auto lock = state_->lock();
-  host::Database::Transaction transaction(state_->database);
-  Head newest = state_->head();
-  state_->check_tail(newest);
-  std::int64_t added = 0;
-  int number = 0;
-  while (!text.empty()) {
-    ++number;
-    const std::size_t end = text.find('\n');
-    const Entry entry = with_context(fmt::format("reading line {} of the export", number),
-                                     [&] { return parse_line(text.substr(0, end)); });
-    text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
-    if (entry.sequence <= newest.sequence) {
-      if (state_->at(entry.sequence) == entry) continue;
-      throw Error(ErrorCode::conflict,
-                  fmt::format("line {}: the ledger here has another entry {}", number, entry.sequence),
-                  "Import into an empty ledger (another KILN_HOME).");
-    }
-    if (entry.sequence != newest.sequence + 1 || entry.previous != newest.digest) {
-      throw Error(ErrorCode::conflict,
-                  fmt::format("line {}: entry {} does not follow entry {}", number, entry.sequence, newest.sequence));
-    }
-    state_->insert(entry);
-    newest = {entry.sequence, entry.digest};
-    ++added;
-  }
-  transaction.commit();
-  if (added > 0) state_->remember(newest);
-  return added;
 }
 
 }  // namespace kiln::ledger

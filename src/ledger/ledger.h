@@ -83,14 +83,14 @@ class Ledger {
 
   // One line an entry, each with its newline, oldest first.
   void export_lines(const std::function<void(std::string_view)>& sink) const;
-  // Appends entries that `export_lines` wrote, with the digests that they have. Those that are here already are passed
-  // over when they are the same. All or nothing. Throws Error(invalid) naming the line, Error(conflict) where the
-  // histories part. Returns how many were added.
-  std::int64_t import_lines(std::string_view text);
 
  private:
   struct State;
   std::unique_ptr<State> state_;
 };
+
+// As Ledger::verify, of what `export_lines` wrote: an export can be checked where there is no ledger. A line that is no
+// entry, or whose digest is not its content's, is a finding too, with the number that an entry there must have.
+Verification verify_lines(std::string_view text, const std::optional<Head>& remembered = std::nullopt);
 
 }  // namespace kiln::ledger

@@ -39,6 +39,35 @@ std::string_view to_string(Problem::Kind kind) {
   return "unknown";
 }
 
+Verification verify_lines(std::string_view text, const std::optional<Head>& remembered) {
+  std::vector<std::pair<std::string, Head>> heads;
+  if (remembered) heads.emplace_back("the remembered head", *remembered);
+  Verifier verifier(std::move(heads));
+  std::vector<Problem> unreadable;
+  for (std::int64_t number = 1; !text.empty(); ++number) {
+    const std::size_t end = text.find('\n');
+    try {
+      const Entry entry = parse_line(text.substr(0, end));
+      verifier.feed({entry, entry.previous.str(), entry.digest.str()});
+    } catch (const Error& error) {
+      if (unreadable.size() < kProblemsMax) {
+        unreadable.push_back({Problem::Kind::altered, number, "", fmt::format("line {}: {}", number, error.message())});
+      }
+    }
+    text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
+  }
+  Verification result = verifier.finish();
+  result.entries += static_cast<std::int64_t>(unreadable.size());
+  // What could not be read is missing from the chain: one finding is enough.
+  std::erase_if(result.problems, [&](const Problem& problem) {
+    return problem.kind == Problem::Kind::removed &&
+           std::ranges::any_of(unreadable, [&](const Problem& line) { return line.sequence == problem.sequence; });
+  });
+  result.problems.insert(result.problems.end(), unreadable.begin(), unreadable.end());
+  std::ranges::stable_sort(result.problems, {}, &Problem::sequence);
+  return result;
+}
+
 void Verifier::feed(const Row& row) {
   ++result_.entries;
   Seen now;

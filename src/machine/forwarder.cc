@@ -21,6 +21,7 @@
 #include <thread>
 
 #include "base/error.h"
+#include "host/clock.h"
 
 namespace kiln::machine {
 namespace {
@@ -28,6 +29,7 @@ namespace {
 constexpr std::size_t kBuffer = 64 * 1024;
 constexpr std::size_t kConnectionsMax = 1024;
 constexpr int kPortsOfRuleMax = 64;
+constexpr int kPause = 100;  // ms without accepting once descriptors have run out, as http/connections.cc does
 constexpr std::array kWellKnown = {22, 80, 443, 3000, 3389, 5000, 8000, 8080, 8443, 9000};
 
 sockaddr_in socket_address(const Endpoint& endpoint) {
@@ -98,6 +100,8 @@ struct Forwarder::State {
 
   void run();
   void accept_from(int listener, const Endpoint& target);
+  void pause();  // accepts nothing for a while: there are no descriptors left
+  void go_on();
   void serve(const std::shared_ptr<Connection>& connection, int fd, std::uint32_t events);
   void watch(const std::shared_ptr<Connection>& connection);
   void drop(const std::shared_ptr<Connection>& connection);
@@ -115,7 +119,11 @@ struct Forwarder::State {
   std::map<int, Endpoint> targets;  // listener → where its connections go
   std::vector<host::FileDescriptor> closing;
 
-  std::map<int, std::shared_ptr<Connection>> connections;  // by both of their sockets; the thread's own
+  // The thread's own.
+  std::map<int, std::shared_ptr<Connection>> connections;  // by both of their sockets
+  host::SystemClock clock;
+  bool paused = false;
+  Duration accept_again{0};
 };
 
 void Forwarder::State::control(int operation, int fd, std::uint32_t events) {
@@ -132,7 +140,8 @@ void Forwarder::State::run() {
   if (!ns || ::setns(ns.get(), CLONE_NEWNET) != 0) return;
   std::array<epoll_event, 64> events;
   while (true) {
-    const int count = ::epoll_wait(epoll.get(), events.data(), static_cast<int>(events.size()), -1);
+    const int count = ::epoll_wait(epoll.get(), events.data(), static_cast<int>(events.size()), paused ? kPause : -1);
+    if (paused && clock.uptime() >= accept_again) go_on();
     for (int i = 0; i < count; ++i) {
       const int fd = events[static_cast<std::size_t>(i)].data.fd;
       if (fd == wake.get()) {
@@ -159,8 +168,23 @@ void Forwarder::State::run() {
   }
 }
 
+// Listeners stay readable: without a pause this thread would do nothing but try.
+void Forwarder::State::pause() {
+  std::lock_guard lock(mutex);
+  paused = true;
+  accept_again = clock.uptime() + Duration(kPause);
+  for (const auto& [fd, target] : targets) control(EPOLL_CTL_MOD, fd, 0);
+}
+
+void Forwarder::State::go_on() {
+  std::lock_guard lock(mutex);
+  paused = false;
+  for (const auto& [fd, target] : targets) control(EPOLL_CTL_MOD, fd, EPOLLIN);
+}
+
 void Forwarder::State::accept_from(int listener, const Endpoint& target) {
   host::FileDescriptor client(::accept4(listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+  if (!client && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)) return pause();
   if (!client || connections.size() / 2 >= kConnectionsMax) return;
   auto connection = std::make_shared<Connection>();
   connection->client = std::move(client);

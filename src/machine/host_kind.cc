@@ -37,7 +37,7 @@ std::string controllers_text(const host::Path& own) {
 
 bool useful(const Hierarchy& hierarchy) {
   if (hierarchy.v2) return true;
-  for (const char* name : {"memory", "cpu", "pids", "name=systemd"}) {
+  for (const char* name : {"memory", "cpu", "pids", "devices", "name=systemd"}) {
     if (hierarchy.controllers.contains(name)) return true;
   }
   return false;
@@ -62,6 +62,25 @@ void kill_members(const host::Path& folder) {
     // 0 is a process of another pid namespace, and would be ourselves.
     if (const auto number = parse_int(pid); number && *number > 1) ::kill(static_cast<pid_t>(*number), SIGKILL);
   }
+}
+
+void make_cgroup(const host::Path& folder) {
+  if (::mkdir(folder.c_str(), 0755) == 0 || errno == EEXIST) return;
+  throw Error(errno == EACCES || errno == EPERM || errno == EROFS ? ErrorCode::denied : ErrorCode::io,
+              fmt::format("cannot make the cgroup {}: {}", folder.string(), std::strerror(errno)),
+              "Run Kiln as root on a host whose cgroups are writable.");
+}
+
+// Before it has children: a cgroup of v1 takes its devices from its parent when it is made.
+void hold_devices(const host::Path& folder) {
+  std::error_code ignored;
+  if (std::filesystem::exists(folder / "machine", ignored)) return;
+  bool held = write_cgroup_file(folder / "devices.deny", "a");
+  for (const std::string& rule : device_rules()) held = held && write_cgroup_file(folder / "devices.allow", rule);
+  if (held) return;
+  throw Error(ErrorCode::io,
+              fmt::format("cannot close the devices of the cgroup {}: {}", folder.string(), std::strerror(errno)),
+              "Run Kiln as root on a host whose cgroups are writable.");
 }
 
 bool remove_folders(const host::Path& folder) {
@@ -169,18 +188,21 @@ std::vector<std::pair<std::string, std::string>> limit_files(const Hierarchy& hi
   return files;
 }
 
+std::vector<std::string> device_rules() {
+  // https://docs.kernel.org/admin-guide/devices.html: 1 memory, 5 alternate terminals, 136 to 143 pseudo terminals.
+  std::vector<std::string> rules = {"c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm", "c 1:8 rwm",
+                                    "c 1:9 rwm", "c 5:0 rwm", "c 5:2 rwm"};
+  for (int major = 136; major <= 143; ++major) rules.push_back(fmt::format("c {}:* rw", major));
+  return rules;
+}
+
 std::vector<host::Path> make_cgroups(const HostLimits& host, const std::string& name, const Limits& limits) {
   std::vector<host::Path> folders;
   if (host.kind != HostKind::cgroup_v1 && host.kind != HostKind::cgroup_v2) return folders;
   for (const Hierarchy& hierarchy : host.hierarchies) {
     if (!useful(hierarchy)) continue;
     const host::Path folder = hierarchy.own / name;
-    if (::mkdir(folder.c_str(), 0755) != 0 && errno != EEXIST) {
-      throw Error(errno == EACCES || errno == EPERM || errno == EROFS ? ErrorCode::denied : ErrorCode::io,
-                  fmt::format("cannot make the cgroup {}: {}", folder.string(), std::strerror(errno)),
-                  "Run Kiln as root on a host whose cgroups are writable.");
-    }
-    folders.push_back(folder);
+    make_cgroup(folder);
     if (hierarchy.v2) pass_controllers_on(hierarchy);
     for (const auto& [file, value] : limit_files(hierarchy, limits)) {
       std::error_code ignored;
@@ -189,6 +211,12 @@ std::vector<host::Path> make_cgroups(const HostLimits& host, const std::string& 
         throw Error(ErrorCode::io, fmt::format("cannot write {} to {}", value, (folder / file).string()));
       }
     }
+    if (hierarchy.controllers.contains("devices") && !hierarchy.v2) hold_devices(folder);
+    folders.push_back(folder);
+    // systemd-nspawn keeps to the cgroup that it was started in of the hierarchy that init will manage.
+    if (hierarchy.v2 || hierarchy.controllers.contains("name=systemd")) continue;
+    folders.back() /= "machine";
+    make_cgroup(folders.back());
   }
   return folders;
 }

@@ -35,12 +35,18 @@ HostLimits host_limits();
 // Pure: from the texts of /proc/self/mountinfo and /proc/self/cgroup. The controllers of v2 are left empty.
 std::vector<Hierarchy> parse_hierarchies(std::string_view mountinfo, std::string_view self_cgroup);
 
-// Makes the machine's cgroups below our own, with its limits, and returns their folders. Fine when they are there.
+// Makes the machine's cgroups below our own, with its limits, and returns the folders that its processes join: of
+// cgroup v1 one below the limits, so that what the machine sees as its own root holds none that it could lift. Fine
+// when they are there.
 std::vector<host::Path> make_cgroups(const HostLimits& host, const std::string& name, const Limits& limits);
 // Kills what is left in them and removes them with all below; waits at most 5 s, then Error(conflict).
 void remove_cgroups(const std::vector<host::Path>& folders);
 // Pure: the values written for the limits, by file name.
 std::vector<std::pair<std::string, std::string>> limit_files(const Hierarchy& hierarchy, const Limits& limits);
+
+// Pure: what devices.allow of cgroup v1 is given, once all is denied: null, zero, full, random, urandom, tty, ptmx and
+// the terminals of /dev/pts. No disk, no loop device, no kernel memory.
+std::vector<std::string> device_rules();
 
 inline constexpr int kTasksMax = 4096;  // processes and threads of one machine: enough for Debian and a busy service
 

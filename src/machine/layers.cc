@@ -107,6 +107,8 @@ Layers::Layers(const store::Store& store, host::Path folder) : store_(store), fo
 
 void Layers::mount_layer(const Digest& digest) {
   const host::Path target = folder_ / digest.hex();
+  // For root only: an image may hold setuid files.
+  host::make_folders(folder_, 0700);
   host::make_folders(target);
   // The verdict is the store's; a layer that is mounted already was verified before.
   store_.verify(digest);

@@ -6,7 +6,9 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cerrno>
 #include <csignal>
+#include <cstring>
 #include <nlohmann/json.hpp>
 #include <system_error>
 
@@ -103,6 +105,16 @@ std::optional<Record> read_record(const host::Path& folder) {
 }
 
 std::string Place::name(const std::string& id) const { return slot_name(options.slot) + "-" + id; }
+
+host::Path make_instances_folder(const host::Path& region) {
+  const host::Path folder = region / "instances";
+  host::make_folders(folder, 0700);
+  // One that an earlier version has made.
+  if (::chmod(folder.c_str(), 0700) != 0) {
+    throw Error(ErrorCode::io, fmt::format("cannot close {} to others: {}", folder.string(), std::strerror(errno)));
+  }
+  return folder;
+}
 
 void check_id(const std::string& id) {
   const bool good = !id.empty() && id.size() <= 40 && std::isalnum(static_cast<unsigned char>(id[0])) != 0 &&

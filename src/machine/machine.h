@@ -10,6 +10,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/error.h"
@@ -50,6 +51,9 @@ struct Exit {
   std::string reason;  // "powered off", "killed by signal 9", for people
 };
 
+// The reason of an Exit of a machine of which `adopt` has found nothing: no process and no disk.
+inline constexpr std::string_view kNothingLeft = "nothing is left of it; a region that is stopped ends its machines";
+
 using Done = std::function<void(std::exception_ptr)>;  // null: it is done
 
 class Machines {
@@ -69,7 +73,8 @@ class Machines {
   virtual State state(const std::string& id) const = 0;
   virtual std::string console(const std::string& id) const = 0;  // at most the last 64 KiB, as EC2 keeps
 
-  // Called once for each machine that ended without our asking, also if it ended while nobody watched (at `adopt`).
+  // Called once for each machine that ended without our asking, also if it ended while nobody watched (at `adopt`), and
+  // for each that `adopt` was told of and of which nothing is left.
   virtual void on_exit(std::function<void(const Exit&)> listener) = 0;
   // After a restart: finds the machines that `known` names and watches them again; removes whatever else of ours is
   // left (a launch that was under way). Returns the ids that live.

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <net/if.h>
 #include <sched.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
@@ -13,7 +14,6 @@
 
 #include <cerrno>
 #include <cstring>
-#include <mutex>
 #include <system_error>
 #include <thread>
 
@@ -23,6 +23,7 @@ namespace kiln::machine {
 namespace {
 
 constexpr const char* kFolder = "/run/netns";
+constexpr const char* kOurs = "/run/kiln/netns";  // there when it was Kiln that made kFolder a mount
 
 [[noreturn]] void fail(std::string_view what, const host::Path& path, int error) {
   const bool denied = error == EPERM || error == EACCES;
@@ -33,13 +34,32 @@ constexpr const char* kFolder = "/run/netns";
               denied ? "Run it as root (sudo)." : "");
 }
 
-// As `ip netns` does: /run/netns is a mount of its own that other mount namespaces see the changes of.
+// Whoever changes /run/netns itself holds the kernel's lock on that folder, as `ip netns` does too. One that was
+// removed meanwhile is made again.
+host::FileDescriptor lock_folder() {
+  while (true) {
+    host::make_folders(kFolder);
+    host::FileDescriptor folder(::open(kFolder, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!folder && errno == ENOENT) continue;
+    if (!folder) fail("cannot open", kFolder, errno);
+    while (::flock(folder.get(), LOCK_EX) != 0) {
+      if (errno != EINTR) fail("cannot lock", kFolder, errno);
+    }
+    struct stat locked {};
+    struct stat named {};
+    if (::fstat(folder.get(), &locked) == 0 && ::stat(kFolder, &named) == 0 && locked.st_ino == named.st_ino &&
+        locked.st_dev == named.st_dev) {
+      return folder;
+    }
+  }
+}
+
+// As `ip netns` does: /run/netns is a mount of its own that other mount namespaces see the changes of. Under the lock.
 void share_folder() {
-  static std::mutex mutex;
-  std::lock_guard lock(mutex);
-  host::make_folders(kFolder);
   if (::mount("", kFolder, "none", MS_SHARED | MS_REC, nullptr) == 0) return;
   if (errno != EINVAL) fail("cannot share", kFolder, errno);
+  host::make_folders(host::Path(kOurs).parent_path());
+  host::write_file(kOurs, "/run/netns was made a mount by Kiln\n");
   if (::mount(kFolder, kFolder, "none", MS_BIND | MS_REC, nullptr) != 0) fail("cannot mount", kFolder, errno);
   if (::mount("", kFolder, "none", MS_SHARED | MS_REC, nullptr) != 0) fail("cannot share", kFolder, errno);
 }
@@ -80,10 +100,14 @@ bool namespace_exists(const std::string& name) {
 
 void make_namespace(const std::string& name) {
   if (namespace_exists(name)) return;
-  share_folder();
   const host::Path path = namespace_path(name);
-  host::FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CREAT | O_CLOEXEC, 0444));
-  if (!file) fail("cannot make", path, errno);
+  {
+    const host::FileDescriptor lock = lock_folder();
+    share_folder();
+    // From here on the folder is not empty, and stays.
+    const host::FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CREAT | O_CLOEXEC, 0444));
+    if (!file) fail("cannot make", path, errno);
+  }
   run_on_thread([&] {
     if (::unshare(CLONE_NEWNET) != 0) fail("cannot make the network namespace", path, errno);
     loopback_up();
@@ -98,6 +122,18 @@ void remove_namespace(const std::string& name) {
   while (::umount2(path.c_str(), MNT_DETACH) == 0) {
   }
   if (::unlink(path.c_str()) != 0 && errno != ENOENT) fail("cannot remove", path, errno);
+}
+
+void unshare_namespaces() {
+  std::error_code ignored;
+  if (!std::filesystem::exists(kOurs, ignored)) return;
+  const host::FileDescriptor lock = lock_folder();
+  if (!host::list_folder(kFolder).empty()) return;
+  // Our own look at it keeps it busy.
+  ::umount2(kFolder, MNT_DETACH | UMOUNT_NOFOLLOW);
+  ::rmdir(kFolder);
+  std::filesystem::remove(kOurs, ignored);
+  ::rmdir(host::Path(kOurs).parent_path().c_str());  // not empty while a region has a slot
 }
 
 std::vector<std::string> namespaces_with_prefix(const std::string& prefix) {
@@ -117,15 +153,6 @@ void run_in_namespace(const host::Path& path, const std::function<void()>& body)
     if (::setns(ns.get(), CLONE_NEWNET) != 0) fail("cannot enter the network namespace", path, errno);
     body();
   });
-}
-
-host::FileDescriptor open_socket_in(const host::Path& path, int domain, int type) {
-  host::FileDescriptor socket;
-  run_in_namespace(path, [&] {
-    socket = host::FileDescriptor(::socket(domain, type, 0));
-    if (!socket) fail("cannot make a socket in", path, errno);
-  });
-  return socket;
 }
 
 }  // namespace kiln::machine

@@ -18,12 +18,12 @@ bool namespace_exists(const std::string& name);
 void make_namespace(const std::string& name);
 // Removes the name; the namespace goes with the last process and socket in it. None there is fine.
 void remove_namespace(const std::string& name);
+// When no name is left: undoes what `make_namespace` has done to /run/netns itself, if it was us.
+void unshare_namespaces();
 std::vector<std::string> namespaces_with_prefix(const std::string& prefix);
 
 // Runs `body` on a thread inside the namespace and waits for it; an exception climbs to the caller. Programs that
 // `body` starts run in the namespace.
 void run_in_namespace(const host::Path& path, const std::function<void()>& body);
-// socket(2) made inside; `type` takes SOCK_NONBLOCK and SOCK_CLOEXEC.
-host::FileDescriptor open_socket_in(const host::Path& path, int domain, int type);
 
 }  // namespace kiln::machine

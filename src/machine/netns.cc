@@ -22,6 +22,8 @@ namespace {
 
 constexpr Duration kToolTimeout{10'000};  // ip and nft take milliseconds; this is for a host that is stuck
 
+constexpr const char* kUplinkProgram = "slirp4netns";
+
 void write_setting(const char* path, std::string_view value) {
   const host::FileDescriptor fd(::open(path, O_WRONLY | O_CLOEXEC));
   // A kernel without the setting behaves as if it were off, which is what all of these but forwarding are for.
@@ -60,7 +62,7 @@ void run_tool(std::vector<std::string> argv, std::string input) {
 
 host::ProcessRef spawn_uplink(const std::string& name, const host::Path& log) {
   host::Daemon daemon;
-  daemon.argv = {"slirp4netns",
+  daemon.argv = {kUplinkProgram,
                  "--configure",
                  "--mtu=1500",
                  "--disable-host-loopback",
@@ -126,6 +128,32 @@ void NamespaceNetwork::find_uplink() {
   const host::Path file = options_.folder / "uplink.pid";
   if (!uplink_ && std::filesystem::exists(file, ignored))
     uplink_ = host::ProcessRef::parse(trim(host::read_file(file)));
+  if (uplink_ && host::alive(*uplink_)) return;
+  uplink_.reset();
+  const auto running = running_uplinks();
+  if (!running.empty()) uplink_ = running.front();
+}
+
+std::vector<host::ProcessRef> NamespaceNetwork::running_uplinks() const {
+  const std::string path = namespace_path(namespace_name()).string();
+  std::vector<host::ProcessRef> found;
+  for (const std::string& entry : host::list_folder("/proc")) {
+    const auto pid = parse_int(entry);
+    if (!pid) continue;
+    std::string text;
+    try {
+      text = host::read_file("/proc/" + entry + "/cmdline");
+    } catch (const Error&) {
+      continue;  // it has just ended
+    }
+    const std::vector<std::string> argv = split(text, '\0');
+    if (argv.empty() || host::Path(argv[0]).filename() != kUplinkProgram) continue;
+    if (std::find(argv.begin(), argv.end(), path) == argv.end()) continue;
+    if (const auto process = host::process_ref(static_cast<pid_t>(*pid))) found.push_back(*process);
+  }
+  // The first is the oldest: it may have a child that is still at work in the namespace.
+  std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.start_ticks < b.start_ticks; });
+  return found;
 }
 
 void NamespaceNetwork::close() {
@@ -134,16 +162,20 @@ void NamespaceNetwork::close() {
     forwarder_.reset();
     find_uplink();
     if (uplink_) host::end_process(*uplink_, Duration(500));
+    for (const host::ProcessRef& process : running_uplinks()) host::end_process(process, Duration(500));
     uplink_.reset();
     std::error_code ignored;
     std::filesystem::remove(options_.folder / "uplink.pid", ignored);
     applied_.clear();
     remove_namespace(name);
+    unshare_namespaces();
   });
 }
 
 void NamespaceNetwork::start_uplink() {
   if (uplink_ && host::alive(*uplink_)) return;
+  find_uplink();
+  if (uplink_) return;
   uplink_ = spawn_uplink(namespace_name(), options_.folder / "uplink.log");
   host::write_file(options_.folder / "uplink.pid", uplink_->str() + "\n");
 }

@@ -47,15 +47,15 @@ class NamespaceNetwork final : public Network {
   void open() override;
   void close() override;
   void apply(const std::vector<Port>& ports) override;
+  std::vector<std::string> problems() const override { return problems_; }
   std::string namespace_name() const override;
   std::string loopback_address(int number) const override;
-
-  // Public ports that could not be listened on at the last `apply`, for the user.
-  const std::vector<std::string>& problems() const { return problems_; }
 
  private:
   void start_uplink();
   void find_uplink();  // the one that outlived us, if there is one
+  // All that lead out of our namespace, by what they were started with: we may have died before we wrote ours down.
+  std::vector<host::ProcessRef> running_uplinks() const;
 
   NetworkOptions options_;
   std::string applied_;  // the ruleset that holds; empty before the first

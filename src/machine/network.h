@@ -55,6 +55,10 @@ class Network {
   // `Machines::launch`.
   virtual void apply(const std::vector<Port>& ports) = 0;
 
+  // Public ports that could not be listened on at the last `apply`, with the reason: "127.77.0.100:22: Address already
+  // in use". They are tried again at the next one.
+  virtual std::vector<std::string> problems() const = 0;
+
   // Name of the region's namespace, as `ip netns` knows it; empty when simulated.
   virtual std::string namespace_name() const = 0;
   // A loopback address of this region's own, by number from 1 (127.77.<slot>.<n>): load balancers and public addresses.

@@ -39,6 +39,7 @@ struct Machine {
   std::optional<host::ProcessRef> supervisor;
   Duration deadline{0};  // uptime at which `act` (or terminate) loses its patience
   bool forced = false;   // it has been lost
+  bool unclean = false;  // its end has left processes or cgroups that could not be removed
   int boot_before = 0;   // of a reboot
 };
 
@@ -98,6 +99,7 @@ struct NspawnMachines::Box : std::enable_shared_from_this<Box> {
   void fail_start(Machine& machine, std::exception_ptr failure);
   void ask(Machine& machine, Duration deadline);
   void ended(Machine& machine);
+  void clean(const std::string& id, Done done);
   void remove(Machine& machine, std::exception_ptr launch_failure);
   void forget(const std::string& id);
 
@@ -194,6 +196,7 @@ void NspawnMachines::Box::ended(Machine& machine) {
       id, [self = shared_from_this(), id] { clear_processes(self->place, id); },
       [this, id, asked, reason](Machine& then, std::exception_ptr failure) {
         then.state = State::stopped;
+        then.unclean = failure != nullptr;
         record(id, Record::Phase::stopped);
         if (then.terminating) return remove(then, nullptr);
         if (then.act == Act::reboot && !failure) {
@@ -201,6 +204,20 @@ void NspawnMachines::Box::ended(Machine& machine) {
         }
         finish(then, failure);
         if (!asked && listener) listener(Exit{id, false, reason});
+      });
+}
+
+// Tries again what the end of a machine that is stopped could not remove.
+void NspawnMachines::Box::clean(const std::string& id, Done done) {
+  Machine& machine = known(id);
+  machine.act = Act::stop;
+  machine.done = std::move(done);
+  step(
+      id, [self = shared_from_this(), id] { clear_processes(self->place, id); },
+      [this](Machine& then, std::exception_ptr failure) {
+        then.unclean = failure != nullptr;
+        if (then.terminating) return remove(then, nullptr);
+        finish(then, failure);
       });
 }
 
@@ -316,7 +333,8 @@ void NspawnMachines::launch(const Spec& spec, Done done) {
     throw Error(ErrorCode::already_exists, fmt::format("machine {} exists already", spec.id));
   }
   const host::Path folder = box_->place.folder(spec.id);
-  host::make_folders(folder);
+  make_instances_folder(box_->place.options.folder);
+  host::make_folders(folder, 0700);
   write_record(folder, Record{});
   box_->machines[spec.id].spec = spec;
   box_->begin_start(spec.id, Act::launch, std::move(done));
@@ -329,6 +347,7 @@ void NspawnMachines::start(const std::string& id, Done done) {
 
 void NspawnMachines::stop(const std::string& id, Duration deadline, Done done) {
   if (box_->known(id).state == State::stopped && box_->known(id).act == Act::none && !box_->known(id).working) {
+    if (box_->known(id).unclean) return box_->clean(id, std::move(done));
     return box_->loop.post([done = std::move(done)] { done(nullptr); });
   }
   Machine& machine = box_->in_state(id, State::running, "stopped");
@@ -395,10 +414,15 @@ std::vector<std::string> NspawnMachines::adopt(const std::vector<Spec>& known) {
   std::map<std::string, host::ProcessRef> supervisors;
   for (const auto& [id, process] : running_supervisors(box.place.options.folder)) supervisors[id] = process;
 
+  const auto report = [&box](Exit exit) {
+    box.loop.post([weak = box.weak_from_this(), exit = std::move(exit)] {
+      const auto self = weak.lock();
+      if (self && self->listener) self->listener(exit);
+    });
+  };
+
   std::vector<std::string> live;
-  const host::Path instances = box.place.options.folder / "instances";
-  host::make_folders(instances);
-  for (const std::string& id : host::list_folder(instances)) {
+  for (const std::string& id : host::list_folder(make_instances_folder(box.place.options.folder))) {
     const auto spec = wanted.find(id);
     const auto record = read_record(box.place.folder(id));
     const auto status = read_status(box.place.folder(id));
@@ -431,10 +455,10 @@ std::vector<std::string> NspawnMachines::adopt(const std::vector<Spec>& known) {
     box.record(id, Record::Phase::stopped);
     if (!unseen) continue;
     const std::string reason = status && !status->ended.empty() ? status->ended : "its supervisor was killed";
-    box.loop.post([weak = box.weak_from_this(), exit = Exit{id, false, reason}] {
-      const auto self = weak.lock();
-      if (self && self->listener) self->listener(exit);
-    });
+    report(Exit{id, false, reason});
+  }
+  for (const auto& [id, spec] : wanted) {
+    if (!box.machines.contains(id)) report(Exit{id, false, std::string(kNothingLeft)});
   }
   for (const std::string& name : namespaces_with_prefix(slot_name(box.place.options.slot) + "-")) {
     const std::string id = name.substr(name.find('-') + 1);

@@ -32,9 +32,10 @@ std::vector<std::string> nspawn_arguments(const StartPlan& plan) {
       "--console=read-only",
       // systemd(1): SIGRTMIN+4 powers off. SIGTERM to systemd-nspawn sends it to init.
       "--kill-signal=SIGRTMIN+4",
-      // Ways past the container that neither Debian's boot nor a package's installation needs: opening files by handle,
-      // the host's audit rules, its consoles.
-      "--drop-capability=CAP_DAC_READ_SEARCH,CAP_AUDIT_CONTROL,CAP_SYS_TTY_CONFIG", "--machine=" + plan.name,
+      // Ways past the container that neither Debian's boot nor a service needs: making device nodes, opening files by
+      // handle, the host's audit rules, its consoles. systemd-nspawn itself gives none of CAP_SYS_MODULE,
+      // CAP_SYS_RAWIO, CAP_SYS_TIME, CAP_NET_ADMIN, CAP_BPF and CAP_PERFMON.
+      "--drop-capability=CAP_MKNOD,CAP_DAC_READ_SEARCH,CAP_AUDIT_CONTROL,CAP_SYS_TTY_CONFIG", "--machine=" + plan.name,
       "--hostname=" + plan.hostname, "--uuid=" + plan.machine_id, "--directory=" + plan.root.string(),
       "--network-namespace-path=" + plan.netns.string(), "--setenv=SYSTEMD_COLORS=0", "--setenv=COLUMNS=160"};
   if (plan.read_only) argv.push_back("--read-only");
@@ -52,7 +53,10 @@ std::vector<std::string> unit_arguments(const std::string& name, const Limits& l
   std::vector<std::string> argv = {"systemd-run", "--quiet", "--collect", "--no-ask-password", "--unit=" + name,
                                    "--service-type=exec", "--property=Delegate=yes", "--property=KillMode=mixed",
                                    // The kernel ends the hog; what to do then is the machine's own init's matter.
-                                   "--property=OOMPolicy=continue", fmt::format("--property=TasksMax={}", kTasksMax)};
+                                   "--property=OOMPolicy=continue", fmt::format("--property=TasksMax={}", kTasksMax),
+                                   // The pseudo devices that systemd always allows, and nothing else: the same as
+                                   // `kDevices` on the other kinds of host.
+                                   "--property=DevicePolicy=closed"};
   if (limits.memory_bytes > 0) {
     argv.push_back(fmt::format("--property=MemoryMax={}", limits.memory_bytes));
     argv.push_back("--property=MemorySwapMax=0");

@@ -47,6 +47,11 @@ TEST(MachineId, IsAlwaysTheSameForAnInstanceAndNeverForTwo) {
   EXPECT_NE(machine_id_of("i-1"), machine_id_of("i-2"));
 }
 
+TEST(NspawnArguments, TakeAwayTheMakingOfDevices) {
+  EXPECT_THAT(nspawn_arguments(plan()), Contains(::testing::MatchesRegex("--drop-capability=(.*,)?CAP_MKNOD(,.*)?")));
+  EXPECT_THAT(unit_arguments("kiln7-i-1", {}, {"program"}), Contains("--property=DevicePolicy=closed"));
+}
+
 TEST(UnitArguments, CarryTheLimits) {
   const auto argv = unit_arguments("kiln7-i-1", {512ull << 20, 1.5}, {"program", "-x"});
   EXPECT_THAT(argv, Contains("--property=MemoryMax=536870912"));

@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -57,8 +58,9 @@ bool wait_for(const std::function<bool()>& done, Duration budget = kPatience, Du
 // time.
 std::pair<int, std::string> http_get(const std::string& netns, const std::string& address, int port,
                                      Duration timeout = Duration(300), const std::string& source = {}) {
-  host::FileDescriptor fd = netns.empty() ? host::FileDescriptor(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0))
-                                          : open_socket_in(namespace_path(netns), AF_INET, SOCK_STREAM | SOCK_CLOEXEC);
+  host::FileDescriptor fd;
+  const auto open = [&fd] { fd = host::FileDescriptor(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)); };
+  netns.empty() ? open() : run_in_namespace(namespace_path(netns), open);
   timeval limit{};
   limit.tv_sec = timeout.count() / 1000;
   limit.tv_usec = (timeout.count() % 1000) * 1000;
@@ -202,6 +204,7 @@ class RealMachines : public ::testing::Test {
     EXPECT_THAT(lines_with(host::read_file("/proc/self/mountinfo"), state().string()), IsEmpty());
     EXPECT_THAT(namespaces_with_prefix(prefix + "-"), IsEmpty());
     EXPECT_FALSE(namespace_exists(prefix));
+    EXPECT_THAT(lines_with(host::run_checked({"ps", "-eo", "args"}).out, "/run/netns/" + prefix + " "), IsEmpty());
     EXPECT_THAT(lines_with(host::run_checked({"losetup", "-a"}).out, shared_->folder.path().string()), IsEmpty());
     EXPECT_THAT(host::run_checked({"find", "/sys/fs/cgroup", "-name", prefix + "-*"}).out, "");
     EXPECT_THAT(lines_with(host::run_checked({"ps", "-eo", "args"}).out, state().string()), IsEmpty());
@@ -371,6 +374,34 @@ TEST_F(RealMachines, ReadOnlyRootAndWhatIsWritableStays) {
   EXPECT_THAT(exits(), IsEmpty());
 }
 
+// By the guest's own init, so with what root in the guest may do.
+TEST_F(RealMachines, RootInAGuestOpensNoDeviceOfTheHost) {
+  const Spec one = spec(10);
+  ASSERT_EQ(launch(one), "");
+  ASSERT_TRUE(wait_for([&] { return inside(one, "systemctl is-system-running").out == "running\n"; }));
+  const auto as_guest = [&](const std::string& script) {
+    return inside(one, "systemd-run --quiet --wait --pipe sh -c '" + script + "' 2>&1").out;
+  };
+  EXPECT_THAT(as_guest("mknod /run/node c 10 237 && echo made"), HasSubstr("Operation not permitted"));
+  EXPECT_THAT(as_guest("echo x > /dev/null && head -c 1 /dev/urandom > /dev/null && echo good"), HasSubstr("good"));
+  // The kernel's own device files, which it may still mount.
+  const std::string opened = as_guest(
+      "mkdir /run/all && mount -t devtmpfs none /run/all; cd /run/all && for one in loop-control mem net/tun vda sda "
+      "nvme0n1 loop0 kmsg; do (: < $one) && echo opened $one; done; umount /run/all; echo ended");
+  EXPECT_THAT(opened, HasSubstr("ended"));
+  EXPECT_THAT(opened, HasSubstr("loop-control: Operation not permitted"));
+  EXPECT_THAT(opened, ::testing::Not(HasSubstr("opened")));
+  // Nor does it lift that: what it sees as the root of its devices' cgroup is below the one that closes them.
+  const std::string lifted = as_guest(
+      "mkdir -p /run/cg && mount -t cgroup -o devices none /run/cg && echo a > /run/cg/devices.allow && echo lifted; "
+      "umount /run/cg; echo ended");
+  EXPECT_THAT(lifted, HasSubstr("ended"));
+  EXPECT_THAT(lifted, ::testing::Not(HasSubstr("lifted")));
+  struct stat folder {};
+  ASSERT_EQ(::stat((state() / "instances").c_str(), &folder), 0);
+  EXPECT_EQ(folder.st_mode & 07777, 0700u) << "its setuid files are not for other users of the host";
+}
+
 TEST_F(RealMachines, AnImageThatIsNotReadOnlyMayBeWritten) {
   Spec one = spec(10);
   one.image = shared_->writable_image;
@@ -477,6 +508,8 @@ TEST_F(RealMachines, EgressOnlyWithAWayOut) {
   options.slot = slot_->number();
   options.folder = state() / "network";
   network_ = std::make_unique<NamespaceNetwork>(options);
+  // Killed before it was written down.
+  ASSERT_TRUE(std::filesystem::remove(state() / "network/uplink.pid"));
   network_->open();
   network_->apply({out, port(two, {})});
   EXPECT_TRUE(wait_for([&] { return from(one) == 200; }, Duration(10'000))) << "found again after a restart";

@@ -153,7 +153,6 @@ std::string ruleset(const std::vector<Port>& ports) {
 
   out += "  chain input {\n    type filter hook input priority 0; policy drop;\n";
   out += "    iifname \"lo\" accept\n    ct state established,related accept\n";
-  out += fmt::format("    iifname \"v*\" ip daddr {} tcp dport 80 accept\n", kMetadataAddress);
   out += "    iifname \"v*\" icmp type echo-request accept\n  }\n";
 
   out += "  chain forward {\n    type filter hook forward priority 0; policy drop;\n";

@@ -49,7 +49,6 @@ table inet kiln {
     type filter hook input priority 0; policy drop;
     iifname "lo" accept
     ct state established,related accept
-    iifname "v*" ip daddr 169.254.169.254 tcp dport 80 accept
     iifname "v*" icmp type echo-request accept
   }
   chain forward {

@@ -45,9 +45,11 @@ struct SimulatedMachines::Box {
     Behaviour behaviour;
     State state = State::starting;
     Time running_since{};
+    int boots = 0;
     std::string console;
     host::TimerId timer = 0;  // the end of what is under way, or the death that is to come
     bool busy = false;        // a call is under way
+    bool rebooting = false;   // it is a reboot
     bool terminating = false;
     Done under_way;  // of the call that is under way; given an Error(cancelled) when `terminate` overtakes it
     std::vector<Done> terminated;  // who waits for the end of `terminate`
@@ -82,6 +84,7 @@ struct SimulatedMachines::Box {
     Machine& machine = known(id);
     machine.state = State::running;
     machine.running_since = loop.now();
+    ++machine.boots;
     machine.timer = 0;
     say(machine, "init is running");
     if (!machine.behaviour.dies) return;
@@ -110,11 +113,22 @@ struct SimulatedMachines::Box {
     set_timer(machine, delay, [this, id, end = std::move(end)] {
       Machine& then = known(id);
       then.busy = false;
+      then.rebooting = false;
       then.timer = 0;
       const Done finished = std::exchange(then.under_way, nullptr);
       end(then);
       finished(nullptr);
     });
+  }
+
+  // Whether this call to end it is one of those that fail; `done` hears of it.
+  bool fails_to_end(Machine& machine, const Done& done) {
+    if (machine.behaviour.failing_ends == 0) return false;
+    --machine.behaviour.failing_ends;
+    loop.post([done = of_this_life(done), id = machine.spec.id] {
+      done(std::make_exception_ptr(Error(ErrorCode::io, fmt::format("machine {} cannot be ended", id))));
+    });
+    return true;
   }
 
   void finish_terminate(const std::string& id) {
@@ -178,6 +192,7 @@ void SimulatedMachines::stop(const std::string& id, Duration deadline, Done done
   if (machine.state != State::running && machine.state != State::stopped) {
     throw Error(ErrorCode::conflict, fmt::format("machine {} is busy and cannot be stopped", id));
   }
+  if (box_->fails_to_end(machine, done)) return;
   const Duration takes = machine.state == State::stopped ? Duration(0) : std::min(machine.behaviour.stop, deadline);
   machine.state = State::stopping;
   box_->begin(
@@ -200,6 +215,7 @@ void SimulatedMachines::reboot(const std::string& id, Duration deadline, Done do
     throw Error(ErrorCode::conflict, fmt::format("machine {} is not running and cannot be rebooted", id));
   }
   machine.state = State::starting;
+  machine.rebooting = true;
   const Duration takes = std::min(machine.behaviour.stop, deadline) + machine.behaviour.start;
   box_->begin(
       id, takes, [this, id](Box::Machine&) { box_->run(id); }, std::move(done));
@@ -207,8 +223,9 @@ void SimulatedMachines::reboot(const std::string& id, Duration deadline, Done do
 
 void SimulatedMachines::terminate(const std::string& id, Duration deadline, Done done) {
   Box& box = *box_;
-  const Done finished = box.of_this_life(std::move(done));
   const auto found = box.machines.find(id);
+  if (found != box.machines.end() && !found->second.terminating && box.fails_to_end(found->second, done)) return;
+  const Done finished = box.of_this_life(std::move(done));
   if (found == box.machines.end()) return box.loop.post([finished] { finished(nullptr); });
   Box::Machine& machine = found->second;
   machine.terminated.push_back(finished);
@@ -253,8 +270,9 @@ std::vector<std::string> SimulatedMachines::adopt(const std::vector<Spec>& known
       box.loop.cancel(machine.timer);
       machine.timer = 0;
       machine.busy = false;
+      const bool was_rebooting = std::exchange(machine.rebooting, false);
       machine.under_way = nullptr;
-      machine.state = machine.state == State::starting ? State::stopped : State::running;
+      machine.state = machine.state == State::starting && !was_rebooting ? State::stopped : State::running;
     }
     if (machine.state == State::running) {
       live.push_back(id);
@@ -264,10 +282,12 @@ std::vector<std::string> SimulatedMachines::adopt(const std::vector<Spec>& known
     box.finish_terminate(id);
     box.used.erase(id);  // a launch that was under way begins anew
   }
-  std::vector<Exit> exits = std::move(box.unseen);
-  box.unseen.clear();
+  std::vector<Exit> exits = std::exchange(box.unseen, {});
+  std::erase_if(exits, [&](const Exit& exit) { return !box.machines.contains(exit.id); });
+  for (const std::string& id : wanted) {
+    if (!box.machines.contains(id)) exits.push_back({id, false, std::string(kNothingLeft)});
+  }
   for (const Exit& exit : exits) {
-    if (!box.machines.contains(exit.id)) continue;
     box.loop.post([&box, exit, caller = box.life] {
       if (caller == box.life && box.listener) box.listener(exit);
     });
@@ -295,6 +315,14 @@ void SimulatedMachines::kill(const std::string& id, const std::string& reason) {
   box_->die(id, reason);
 }
 
+void SimulatedMachines::remove_all() {
+  KILN_ASSERT(!box_->attached, "machines are removed behind a control plane that is gone");
+  for (const auto& [id, machine] : box_->machines) box_->loop.cancel(machine.timer);
+  box_->machines.clear();
+  box_->addresses.clear();
+  box_->used.clear();  // a launch that was under way begins anew
+}
+
 void SimulatedMachines::detach() {
   ++box_->life;
   box_->attached = false;
@@ -311,6 +339,8 @@ const Spec& SimulatedMachines::spec(const std::string& id) const { return box_->
 
 std::size_t SimulatedMachines::launches() const { return box_->launched; }
 
+int SimulatedMachines::boots(const std::string& id) const { return box_->known(id).boots; }
+
 void SimulatedNetwork::open() { open_ = true; }
 
 void SimulatedNetwork::close() {
@@ -320,6 +350,11 @@ void SimulatedNetwork::close() {
 
 void SimulatedNetwork::apply(const std::vector<Port>& ports) {
   KILN_ASSERT(open_, "the network is open");
+  ++applies_;
+  if (failing_applies_ > 0) {
+    --failing_applies_;
+    throw Error(ErrorCode::io, "the rules cannot be changed");
+  }
   std::set<std::string> ids;
   std::set<std::string> addresses;
   for (const Port& port : ports) {

@@ -27,6 +27,7 @@ struct Behaviour {
   Duration serves{600};                       // init runs → its service answers; before that connections are refused
   Duration stop{500};                         // asked to stop → gone, unless the deadline is shorter
   std::optional<Duration> dies;               // init runs → ends by itself
+  int failing_ends = 0;                       // so many calls of stop and terminate fail, and change nothing
   // What its service answers, by port, path and time since it serves: an HTTP status, 0 = connection refused, -1 = no
   // answer. Null: 200 to everything on every port.
   std::function<int(int port, const std::string& path, Duration serving)> http;
@@ -61,10 +62,13 @@ class SimulatedMachines final : public Machines {
   void kill(const std::string& id, const std::string& reason);
   // The control plane dies: no callback or listener of before is called any more; machines live on until `adopt`.
   void detach();
+  // After `detach`: all of them are removed, as `region stop` does.
+  void remove_all();
   // Of machines that have a disk (running or not), sorted.
   std::vector<std::string> ids() const;
   const Spec& spec(const std::string& id) const;
-  std::size_t launches() const;  // since the beginning, with the failed ones
+  std::size_t launches() const;            // since the beginning, with the failed ones
+  int boots(const std::string& id) const;  // how often its init has begun to run
 
  private:
   struct Box;
@@ -78,10 +82,16 @@ class SimulatedNetwork final : public Network {
   void open() override;
   void close() override;
   void apply(const std::vector<Port>& ports) override;
+  std::vector<std::string> problems() const override { return problems_; }
   std::string namespace_name() const override { return {}; }
   std::string loopback_address(int number) const override;
 
   const std::vector<Port>& ports() const { return ports_; }
+  // The next so many calls of `apply` fail, and change nothing.
+  void fail_applies(int count) { failing_applies_ = count; }
+  int applies() const { return applies_; }  // those that failed too
+  // What `problems` says from now on.
+  void set_problems(std::vector<std::string> problems) { problems_ = std::move(problems); }
   bool is_open() const { return open_; }
   // Whether a TCP connection from `source` (an IPv4 address) to that port of the machine with `address` is let in.
   bool lets_in(const std::string& source, const std::string& address, int port) const;
@@ -89,6 +99,9 @@ class SimulatedNetwork final : public Network {
  private:
   int slot_;
   bool open_ = false;
+  int failing_applies_ = 0;
+  int applies_ = 0;
+  std::vector<std::string> problems_;
   std::vector<Port> ports_;
 };
 

@@ -2,6 +2,7 @@
 #include "machine/slots.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <system_error>
 
@@ -10,6 +11,8 @@
 
 namespace kiln::machine {
 namespace {
+
+constexpr int kFolderTries = 5;
 
 // The folder of whoever owns the slot, empty when nobody does: no owner file, or an owner that is gone with all its
 // names.
@@ -41,7 +44,18 @@ Slot::Slot(int number, host::Path owner_file, host::FileLock lock)
     : number_(number), owner_file_(std::move(owner_file)), lock_(std::move(lock)) {}
 
 Slot Slot::take(const host::Path& owner, std::string_view what, Time now, const SlotOptions& options) {
-  host::make_folders(options.folder);
+  for (int attempt = 0;; ++attempt) {
+    host::make_folders(options.folder);
+    try {
+      return take_in_folder(owner, what, now, options);
+    } catch (const Error& error) {
+      // The last region has just given its slot back, and removed the folder.
+      if (error.code() != ErrorCode::not_found || attempt >= kFolderTries) throw;
+    }
+  }
+}
+
+Slot Slot::take_in_folder(const host::Path& owner, std::string_view what, Time now, const SlotOptions& options) {
   const std::string self = owner.lexically_normal().string();
   const auto owner_file = [&](int slot) { return options.folder / fmt::format("{}.owner", slot); };
   for (int slot = 0; slot < kSlots; ++slot) {
@@ -67,9 +81,14 @@ std::string Slot::name() const { return slot_name(number_); }
 std::string Slot::loopback_address(int number) const { return slot_loopback_address(number_, number); }
 
 void Slot::release() {
+  if (!lock_) return;
   std::error_code ignored;
   std::filesystem::remove(owner_file_, ignored);
+  lock_->remove();
   lock_.reset();
+  // With the last region the folders go too; they are not empty before.
+  const host::Path folder = owner_file_.parent_path();
+  if (::rmdir(folder.c_str()) == 0) ::rmdir(folder.parent_path().c_str());
 }
 
 }  // namespace kiln::machine

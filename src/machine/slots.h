@@ -32,10 +32,11 @@ class Slot {
   int number() const { return number_; }
   std::string name() const;                        // "kiln7"
   std::string loopback_address(int number) const;  // 127.77.<slot>.<number>; number from 1 to 254, else Error(conflict)
-  // Gives the slot back for others. Call it when nothing named by it is left.
+  // Gives the slot back for others and removes its files. Call it when nothing named by it is left.
   void release();
 
  private:
+  static Slot take_in_folder(const host::Path& owner, std::string_view what, Time now, const SlotOptions& options);
   Slot(int number, host::Path owner_file, host::FileLock lock);
   int number_;
   host::Path owner_file_;

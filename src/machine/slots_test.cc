@@ -51,6 +51,16 @@ TEST_F(Slots, TheOwnersLivingTwinIsRefused) {
   }
 }
 
+TEST_F(Slots, LeaveNoFileBehindOnceTheLastIsReleased) {
+  Slot a = take("a");
+  Slot b = take("b");
+  a.release();
+  EXPECT_EQ(host::list_folder(options_.folder), (std::vector<std::string>{"1", "1.owner"}));
+  b.release();
+  EXPECT_FALSE(std::filesystem::exists(options_.folder));
+  EXPECT_EQ(take("b").number(), 0);
+}
+
 TEST_F(Slots, AReleasedSlotIsFree) {
   Slot a = take("a");
   a.release();

@@ -6,8 +6,6 @@
 #include <poll.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -19,10 +17,12 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <optional>
 
 #include "base/error.h"
 #include "base/text.h"
 #include "host/clock.h"
+#include "machine/internal/notifications.h"
 #include "machine/internal/quick_file.h"
 
 namespace kiln::machine {
@@ -150,17 +150,9 @@ class Supervisor {
     signals_ = host::FileDescriptor(::signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
   }
 
-  // An abstract address: a path would be too long for a socket in a deep state folder.
   void open_notifications() {
     notify_address_ = fmt::format("@kiln-notify-{}-{}", name_, ::getpid());
-    notify_ = host::FileDescriptor(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    std::memcpy(address.sun_path + 1, notify_address_.data() + 1, notify_address_.size() - 1);
-    const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + notify_address_.size());
-    if (::bind(notify_.get(), reinterpret_cast<const sockaddr*>(&address), size) != 0) {
-      throw Error(ErrorCode::io, fmt::format("cannot bind {}: {}", notify_address_, std::strerror(errno)));
-    }
+    notify_.emplace(notify_address_);
   }
 
   void start() {
@@ -200,7 +192,7 @@ class Supervisor {
   // Until systemd-nspawn has ended; returns its wait status.
   int serve() {
     while (true) {
-      std::array<pollfd, 3> fds = {pollfd{output_.get(), POLLIN, 0}, pollfd{notify_.get(), POLLIN, 0},
+      std::array<pollfd, 3> fds = {pollfd{output_.get(), POLLIN, 0}, pollfd{notify_->fd(), POLLIN, 0},
                                    pollfd{signals_.get(), POLLIN, 0}};
       if (asking_) ask_init();
       if (::poll(fds.data(), fds.size(), asking_ ? kListensPause : -1) < 0 && errno != EINTR) return 1 << 8;
@@ -231,10 +223,10 @@ class Supervisor {
   }
 
   void take_notification() {
-    char buffer[4096];
-    const ssize_t got = ::recv(notify_.get(), buffer, sizeof buffer, 0);
-    if (got <= 0) return;
-    for (const std::string& line : split(std::string_view(buffer, static_cast<std::size_t>(got)), '\n')) {
+    // systemd-nspawn itself says it, our own child; whoever else sends is not listened to.
+    const auto text = notify_->take(child_);
+    if (!text) return;
+    for (const std::string& line : split(*text, '\n')) {
       constexpr std::string_view kLeader = "X_NSPAWN_LEADER_PID=";
       if (line.starts_with(kLeader)) leader_ = static_cast<pid_t>(parse_int(line.substr(kLeader.size())).value_or(0));
       if (line == "READY=1") ready_ = true;
@@ -298,7 +290,7 @@ class Supervisor {
   SupervisorStatus status_;
   std::string notify_address_;
   host::FileDescriptor signals_;
-  host::FileDescriptor notify_;
+  std::optional<Notifications> notify_;
   host::FileDescriptor output_;
   pid_t child_ = 0;
   pid_t leader_ = 0;

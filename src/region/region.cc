@@ -65,7 +65,8 @@ class Ec2Eyes final : public elb::Ec2View {
 struct Region::State {
   State(const RegionParts& parts, const RegionOptions& options)
       : placements(parts.store),
-        ec2(parts.loop, parts.random, parts.journal, parts.machines, parts.network, placements, ec2_options(options)),
+        ec2(parts.loop, parts.random, parts.journal, parts.machines, parts.network, placements,
+            ec2_options(parts, options)),
         eyes(ec2),
         elb(parts.loop, parts.random, parts.journal, eyes, parts.balancer, parts.prober, elb_options(parts, options)),
         records(parts.journal),
@@ -85,10 +86,11 @@ struct Region::State {
         [this](const ec2::Instance& instance, ec2::InstanceState) { elb.instance_changed(instance.id); });
   }
 
-  static ec2::Options ec2_options(const RegionOptions& options) {
+  static ec2::Options ec2_options(const RegionParts& parts, const RegionOptions& options) {
     ec2::Options out;
     out.region = options.aws_region;
     out.account = options.account;
+    out.say = parts.say;
     return out;
   }
   static elb::Options elb_options(const RegionParts& parts, const RegionOptions& options) {

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <functional>
+#include <iostream>
 #include <memory>
 #include <string>
 
@@ -41,6 +42,8 @@ struct RegionParts {
   elb::Balancer& balancer;
   elb::Prober& prober;
   RequestLog& log;
+  // Takes what goes wrong and is tried again, a line each; the control plane's stderr is its log.
+  std::function<void(const std::string& line)> say = [](const std::string& line) { std::cerr << line << std::endl; };
 };
 
 class Region {

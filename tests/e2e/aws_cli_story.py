@@ -141,8 +141,105 @@ class AwsCli(world.Story):
         world.wait_until("three in service", lambda: [
             i["LifecycleState"] for i in aws("autoscaling", "describe-auto-scaling-groups")["AutoScalingGroups"][0]["Instances"]
         ] == ["InService"] * 3)
+        self.names_and_pages()
+        self.standby_and_replacement()
+        self.refreshes_that_do_not_go_through()
+        self.weights(balancer["LoadBalancerArn"], targets, first, group, vpc, url)
         aws("autoscaling", "delete-auto-scaling-group", "--auto-scaling-group-name", "fleet", "--force-delete")
         world.wait_until("the group is gone", lambda: not aws("autoscaling", "describe-auto-scaling-groups")["AutoScalingGroups"])
+
+    def members(self) -> dict[str, dict]:
+        groups = self.kiln.aws("autoscaling", "describe-auto-scaling-groups", "--auto-scaling-group-names", "fleet")
+        return {i["InstanceId"]: i for i in groups["AutoScalingGroups"][0]["Instances"]}
+
+    def three_serve(self) -> bool:
+        return [i["LifecycleState"] for i in self.members().values()] == ["InService"] * 3
+
+    def names_and_pages(self) -> None:
+        aws = self.kiln.aws
+        ids = sorted(self.members())
+        self.assertIn("PRIVATE KEY", aws("ec2", "create-key-pair", "--key-name", "ana")["KeyMaterial"])
+        self.assertEqual([k["KeyName"] for k in aws("ec2", "describe-key-pairs")["KeyPairs"]], ["ana"])
+        aws("ec2", "delete-key-pair", "--key-name", "ana")
+        self.assertIn("InvalidKeyPair.NotFound", self.code_of("ec2", "describe-key-pairs", "--key-names", "ana"))
+        aws("ec2", "create-tags", "--resources", *ids, "--tags", "Key=team,Value=shop")
+        tagged = aws("ec2", "describe-tags", "--filters", "Name=key,Values=team")["Tags"]
+        self.assertEqual(sorted(t["ResourceId"] for t in tagged), ids)
+        aws("ec2", "delete-tags", "--resources", *ids, "--tags", "Key=team")
+        self.assertEqual(aws("ec2", "describe-tags", "--filters", "Name=key,Values=team")["Tags"], [])
+        statuses = aws("ec2", "describe-instance-status", "--instance-ids", *ids)["InstanceStatuses"]
+        self.assertEqual([s["InstanceState"]["Name"] for s in statuses], ["running"] * 3)
+        pages = aws("ec2", "describe-launch-template-versions", "--launch-template-name", "fleet", "--page-size", "1")
+        self.assertEqual(sorted(v["VersionNumber"] for v in pages["LaunchTemplateVersions"]), [1, 2])
+        pages = aws("autoscaling", "describe-auto-scaling-instances", "--page-size", "1")["AutoScalingInstances"]
+        self.assertEqual(sorted(i["InstanceId"] for i in pages), ids)
+        template = aws("ec2", "modify-launch-template", "--launch-template-name", "fleet", "--default-version", "2")
+        self.assertEqual(template["LaunchTemplate"]["DefaultVersionNumber"], 2)
+
+    def standby_and_replacement(self) -> None:
+        one = sorted(self.members())[0]
+        group = ("--auto-scaling-group-name", "fleet")
+        self.kiln.aws("autoscaling", "enter-standby", *group, "--instance-ids", one, "--should-decrement-desired-capacity")
+        world.wait_until("it stands by", lambda: self.members()[one]["LifecycleState"] == "Standby")
+        self.kiln.aws("autoscaling", "exit-standby", *group, "--instance-ids", one)
+        world.wait_until("it serves again", self.three_serve)
+        self.kiln.aws("autoscaling", "terminate-instance-in-auto-scaling-group", "--instance-id", one,
+                      "--no-should-decrement-desired-capacity")
+        world.wait_until("another one serves in its place", lambda: one not in self.members() and self.three_serve())
+
+    def refreshes_that_do_not_go_through(self) -> None:
+        aws = self.kiln.aws
+        group = ("--auto-scaling-group-name", "fleet")
+
+        def start() -> str:
+            return aws("autoscaling", "start-instance-refresh", *group, "--desired-configuration",
+                       json.dumps({"LaunchTemplate": {"LaunchTemplateName": "fleet", "Version": "1"}}), "--preferences",
+                       json.dumps({"MinHealthyPercentage": 100, "MaxHealthyPercentage": 134, "InstanceWarmup": 1,
+                                   "SkipMatching": True}))["InstanceRefreshId"]
+
+        def status(refresh: str) -> str:
+            return aws("autoscaling", "describe-instance-refreshes", *group, "--instance-refresh-ids",
+                       refresh)["InstanceRefreshes"][0]["Status"]
+
+        refresh = start()
+        self.assertEqual(aws("autoscaling", "cancel-instance-refresh", *group)["InstanceRefreshId"], refresh)
+        world.wait_until("the refresh is cancelled", lambda: status(refresh) == "Cancelled")
+        self.assertIn("ActiveInstanceRefreshNotFound", self.code_of("autoscaling", "cancel-instance-refresh", *group))
+
+        refresh = start()
+        world.wait_until("one instance is replaced", lambda: any(
+            i["LaunchTemplate"]["Version"] == "1" and i["LifecycleState"] == "InService" for i in self.members().values()))
+        self.assertEqual(aws("autoscaling", "rollback-instance-refresh", *group)["InstanceRefreshId"], refresh)
+        world.wait_until("the refresh is rolled back", lambda: status(refresh) == "RollbackSuccessful")
+        world.wait_until("three serve", self.three_serve)
+        self.assertEqual({i["LaunchTemplate"]["Version"] for i in self.members().values()}, {"2"})
+
+    def weights(self, balancer: str, fleet: str, ami: str, group: str, vpc: str, url: str) -> None:
+        aws = self.kiln.aws
+        single = aws("ec2", "run-instances", "--image-id", ami, "--instance-type", "t3.micro", "--security-group-ids",
+                     group)["Instances"][0]["InstanceId"]
+        aws("ec2", "wait", "instance-running", "--instance-ids", single)
+        other = aws("elbv2", "create-target-group", "--name", "other", "--protocol", "HTTP", "--port", "80", "--vpc-id", vpc,
+                    "--health-check-path", "/healthz", "--health-check-interval-seconds", "5", "--health-check-timeout-seconds",
+                    "2")["TargetGroups"][0]["TargetGroupArn"]
+        aws("elbv2", "register-targets", "--target-group-arn", other, "--targets", f"Id={single}")
+        listener = aws("elbv2", "describe-listeners", "--load-balancer-arn", balancer)["Listeners"][0]["ListenerArn"]
+
+        def weigh(here: int, there: int) -> None:
+            aws("elbv2", "modify-listener", "--listener-arn", listener, "--default-actions", json.dumps(
+                [{"Type": "forward", "ForwardConfig": {"TargetGroups": [
+                    {"TargetGroupArn": fleet, "Weight": here}, {"TargetGroupArn": other, "Weight": there}]}}]))
+
+        def versions() -> set[str]:
+            return {(fetch(url) or "nothing")[:len("web 1.0.0")].strip() for _ in range(40)}
+
+        weigh(50, 50)
+        world.wait_until("both groups answer", lambda: versions() == {"web 1.0.0", "web 1.1.0"})
+        weigh(0, 100)
+        world.wait_until("only the other one answers", lambda: versions() == {"web 1.0.0"})
+        weigh(100, 0)
+        world.wait_until("only the fleet answers", lambda: versions() == {"web 1.1.0"})
+        aws("ec2", "terminate-instances", "--instance-ids", single)
 
 
 def fetch(url: str) -> str | None:

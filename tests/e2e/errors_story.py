@@ -6,6 +6,7 @@ import signal
 import socket
 import sqlite3
 import subprocess
+import tempfile
 import time
 import unittest
 
@@ -39,15 +40,27 @@ class Errors(world.Story):
         self.fails(1, "bake", says=("the reason", "7", "kiln bake --shell", "kiln.yaml:"))
         self.assertEqual(world.mounts(str(self.kiln.home)), [])
 
+    def test_the_way_in_is_a_shell_before_the_step_that_failed(self) -> None:
+        self.kiln.edit("kiln.yaml", "  steps:\n", "  steps:\n    - run: echo before > /etc/story\n    - run: exit 7\n")
+        self.fails(1, "bake", says=("kiln bake --shell",))
+        shell = world.Terminal(self.kiln, "bake", "--shell")
+        shell.type("echo it says $(cat /etc/story), and has $(ls -d /etc/debian_version /etc/nginx 2>&1 | wc -l)\n")
+        shell.wait_for("it says before, and has 2")
+        shell.type("touch /etc/mine; exit 3\n")
+        self.assertEqual(shell.end(), 3)
+        self.assertEqual(world.mounts(str(self.kiln.home)), [])
+
     def test_without_root_it_says_who_may(self) -> None:
         os.chmod(self.kiln.home, 0o755)
         program = self.kiln.home / "kiln"
         shutil.copy(world.PROGRAM, program)
+        theirs = tempfile.mkdtemp(prefix="kiln-e2e-nobody-")
+        self.addCleanup(shutil.rmtree, theirs, ignore_errors=True)
+        os.chown(theirs, 65534, 65534)
         result = subprocess.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", str(program), "region", "start"],
-                                cwd="/", env=os.environ | {"KILN_HOME": "/tmp/kiln-e2e-nobody"}, capture_output=True, text=True)
+                                cwd="/", env=os.environ | {"KILN_HOME": theirs}, capture_output=True, text=True)
         self.assertEqual(result.returncode, 1, result.stderr)
         self.assertIn("root", result.stderr)
-        shutil.rmtree("/tmp/kiln-e2e-nobody", ignore_errors=True)
 
     def test_a_port_in_use_is_named(self) -> None:
         with socket.socket() as taken:
@@ -55,17 +68,37 @@ class Errors(world.Story):
             taken.listen()
             port = taken.getsockname()[1]
             self.fails(5, "region", "start", "--port", str(port), says=(str(port),))
+        self.assertEqual(world.slots(str(self.kiln.home)), set(), "nothing was made")
+
+    def test_a_region_that_runs_is_not_moved(self) -> None:
+        self.kiln.run("region", "start", "--port", "0")
+        endpoint = self.kiln.region()["endpoint"]
+        self.kiln.run("region", "start")
+        self.kiln.run("region", "start", "--port", "0", "--machines", "nspawn")
+        self.fails(2, "region", "start", "--port", "4599", says=("4599", endpoint, "kiln region stop"))
+        self.fails(2, "region", "start", "--machines", "simulated", says=("simulated", "nspawn", "kiln region stop"))
+        self.kiln.run("region", "stop")
+        self.kiln.run("region", "start")
+        self.assertEqual(self.kiln.region()["endpoint"], endpoint, "it comes back where its clients look for it")
+        self.assertEqual(self.kiln.json("region", "env")["AWS_ENDPOINT_URL"], endpoint)
+        os.kill(self.kiln.region()["pid"], signal.SIGKILL)
+        with socket.socket() as taken:
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            taken.bind(("127.0.0.1", int(endpoint.rsplit(":", 1)[1])))
+            taken.listen()
+            self.fails(5, "region", "start", says=(endpoint.rsplit(":", 1)[1],))
+            self.kiln.run("region", "start", "--port", "0")
+        self.assertNotEqual(self.kiln.region()["endpoint"], endpoint)
 
     def test_a_missing_program_is_named_with_its_package(self) -> None:
-        empty = self.kiln.home / "bin"
-        empty.mkdir()
-        doctor = self.kiln.run("doctor", check=False)
-        self.assertEqual(doctor.returncode, 0, doctor.stdout)
-        hide = ["unshare", "--mount", "sh", "-c", 'mount --bind /dev/null "$(command -v haproxy || echo /usr/sbin/haproxy)" && '
-                'exec "$0" doctor', world.PROGRAM]
-        result = subprocess.run(hide, env=self.kiln.environment(), capture_output=True, text=True)
-        self.assertEqual(result.returncode, 1, result.stdout)
-        self.assertIn("apt-get install haproxy", result.stdout)
+        self.kiln.run("doctor")
+        for program, words in {"haproxy": "doctor", "nft": "region start --port 0", "mmdebstrap": "bake --no-cache"}.items():
+            path = shutil.which(program, path=os.environ["PATH"] + ":/usr/sbin:/sbin")
+            hide = ["unshare", "--mount", "sh", "-c", f'mount --bind /dev/null {path} && exec "$0" {words}', world.PROGRAM]
+            result = subprocess.run(hide, cwd=self.kiln.app, env=self.kiln.environment(), capture_output=True, text=True)
+            self.assertEqual(result.returncode, 1, result.stdout + result.stderr)
+            package = {"nft": "nftables"}.get(program, program)
+            self.assertIn(f"apt-get install {package}", result.stdout + result.stderr)
 
     def test_a_region_that_does_not_answer(self) -> None:
         self.kiln.run("region", "start", "--port", "0")
@@ -73,6 +106,18 @@ class Errors(world.Story):
         os.kill(pid, signal.SIGKILL)
         world.wait_until("the region is dead", lambda: not self.kiln.region()["running"])
         self.fails(1, "status", says=("no region 'default' runs", "kiln region start"))
+
+    def test_a_region_that_is_stuck(self) -> None:
+        self.kiln.run("region", "start", "--port", "0")
+        pid = self.kiln.region()["pid"]
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            begun = time.monotonic()
+            self.fails(1, "status", says=(str(pid), "did not answer in time", "region.log"))
+            self.assertLess(time.monotonic() - begun, 30)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        self.fails(0, "status", says=("kiln plan",))
 
     def test_wrong_credentials(self) -> None:
         self.kiln.run("region", "start", "--port", "0")
@@ -92,7 +137,10 @@ class Errors(world.Story):
         self.kiln.set_version("1.0.0", "1.0.7")
         baked = self.kiln.json("bake")
         self.kiln.aws("ec2", "deregister-image", "--image-id", baked["ami"])
-        self.fails(1, "deploy", says=(baked["ami"],))
+        again = self.kiln.json("bake")
+        self.assertEqual(again["digest"], baked["digest"])
+        self.assertNotEqual(again["ami"], baked["ami"], "an AMI that is gone is published again")
+        self.kiln.aws("ec2", "describe-images", "--image-ids", again["ami"])
 
         self.kiln.set_version("1.0.7", "1.0.8")
         baked = self.kiln.json("bake", "--no-publish")
@@ -137,6 +185,7 @@ class Errors(world.Story):
         database.commit()
         database.close()
         self.fails(6, "ledger", "verify", says=("entry 1", "altered"))
+        self.fails(2, "ledger", "verify", "--head", "x@y", says=("NUMBER@DIGEST", "x@y"))
 
 
 if __name__ == "__main__":

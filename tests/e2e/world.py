@@ -2,6 +2,9 @@
 import json
 import os
 import pathlib
+import pty
+import re
+import select
 import shutil
 import signal
 import subprocess
@@ -12,7 +15,7 @@ import unittest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PROGRAM = os.environ.get("KILN_PROGRAM", str(ROOT / "build/release/kiln"))
 CACHE = pathlib.Path(os.environ.get("KILN_TEST_CACHE", ROOT / "build/release/test-cache"))
-AWS = str(ROOT / "build/venv/bin/aws")
+AWS = [str(ROOT / "build/venv/bin/python3"), "-m", "awscli"]
 
 
 class Kiln:
@@ -61,7 +64,7 @@ class Kiln:
         return env | {"AWS_PAGER": "", "AWS_MAX_ATTEMPTS": "1", "AWS_EC2_METADATA_DISABLED": "true"}
 
     def aws(self, *words: str, check: bool = True):
-        result = subprocess.run([AWS, *words, "--output", "json"], env=self.aws_environment(), capture_output=True, text=True,
+        result = subprocess.run([*AWS, *words, "--output", "json"], env=self.aws_environment(), capture_output=True, text=True,
                                 timeout=120)
         if not check:
             return result
@@ -88,8 +91,9 @@ class Kiln:
             if child.poll() is None:
                 child.kill()
             child.communicate()
+        owned = slots(str(self.home))
         self.run("region", "reset", check=False)
-        left = leftovers(str(self.home))
+        left = leftovers(str(self.home), owned)
         shutil.rmtree(self.home, ignore_errors=True)
         return left
 
@@ -99,9 +103,28 @@ def mounts(below: str) -> list[str]:
     return [line.split()[1] for line in pathlib.Path("/proc/mounts").read_text().splitlines() if below in line]
 
 
-def leftovers(home: str) -> list[str]:
-    """Mounts, processes and namespaces that name this home or one of its instances."""
+def slots(home: str) -> set[str]:
+    """The slots that regions of this home own now: their namespaces are kiln<slot> and kiln<slot>-<instance>."""
+    owned = set()
+    for file in pathlib.Path("/run/kiln/slots").glob("*.owner"):
+        try:
+            if file.read_text().startswith(home + "/"):
+                owned.add(file.stem)
+        except OSError:
+            continue
+    return owned
+
+
+def leftovers(home: str, owned: set[str]) -> list[str]:
+    """Mounts, processes and loop devices that name this home, slots that it owns, and namespaces of those that it owned."""
     left = [f"mount {point}" for point in mounts(home)]
+    left += [f"slot {slot}" for slot in slots(home)]
+    taken = {file.stem for file in pathlib.Path("/run/kiln/slots").glob("*.owner")}
+    for name in os.listdir("/run/netns") if os.path.isdir("/run/netns") else []:
+        slot = re.fullmatch(r"kiln(\d+)(-.*)?", name)
+        # A slot that was given back may be another region's by now.
+        if slot and slot[1] in owned - taken:
+            left.append(f"namespace {name}")
     for process in pathlib.Path("/proc").iterdir():
         if not process.name.isdigit() or int(process.name) == os.getpid():
             continue
@@ -114,6 +137,47 @@ def leftovers(home: str) -> list[str]:
     losetup = subprocess.run(["losetup", "-a"], capture_output=True, text=True).stdout
     left += [f"loop {line}" for line in losetup.splitlines() if home in line]
     return left
+
+
+class Terminal:
+    """A Kiln command on a terminal of its own, as a person has it."""
+
+    def __init__(self, kiln: Kiln, *words: str) -> None:
+        self.said = ""
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            os.chdir(kiln.app)
+            os.execvpe(PROGRAM, [PROGRAM, *words], kiln.environment() | {"TERM": "xterm"})
+
+    def wait_for(self, text: str, budget: float = 60) -> str:
+        end = time.monotonic() + budget
+        while time.monotonic() < end:
+            if text in self.said:
+                return self.said
+            if not self.read():
+                break
+        raise AssertionError(f"{text!r} was not seen; seen: {self.said[-2000:]}")
+
+    def read(self) -> bool:
+        if not select.select([self.fd], [], [], 0.2)[0]:
+            return True
+        try:
+            piece = os.read(self.fd, 65536)
+        except OSError:  # EIO: the other side is gone
+            return False
+        self.said += piece.decode(errors="replace")
+        return bool(piece)
+
+    def type(self, text: str) -> None:
+        os.write(self.fd, text.encode())
+
+    def end(self, budget: float = 60) -> int:
+        end = time.monotonic() + budget
+        while time.monotonic() < end and self.read():
+            pass
+        _, status = os.waitpid(self.pid, 0)
+        os.close(self.fd)
+        return os.waitstatus_to_exitcode(status)
 
 
 class Load:

@@ -15,28 +15,24 @@ using deploy::Result;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-// A world in which 1.0.0 serves, and whose watch has to find something.
-void expect_watch_notices(const std::string& from, const std::string& to, int size, const std::string& violation) {
-  World world({.size = size});
-  world.publish("1.0.0");
-  world.publish("1.1.0");
-  world.deploy("1.0.0");
-  bool changed = false;
-  world.tamper = [&](std::string& body) {
-    for (std::size_t at = body.find(from); at != std::string::npos; at = body.find(from, at + to.size())) {
-      body.replace(at, from.size(), to);
-      changed = true;
-    }
-  };
-  world.deploy("1.1.0");
-  EXPECT_TRUE(changed) << from << " was never sent";
-  EXPECT_THAT(world.watch().violations(), ::testing::Contains(HasSubstr(violation)));
-}
-
 // If these do not fail, nothing in the simulation can.
 TEST(TheWatch, NoticesARefreshThatEndsBeforeItLaunches) {
-  expect_watch_notices("MinHealthyPercentage=100", "MinHealthyPercentage=50", 2, "fewer than 2");
+  World world({.size = 2});
+  world.publish("1.0.0");
+  world.deploy("1.0.0");
+  world.publish("1.1.0");
+  const auto replace = [](std::string& body, std::string_view from, std::string_view to) {
+    const std::size_t at = body.find(from);
+    if (at != std::string::npos) body.replace(at, from.size(), to);
+  };
+  world.tamper = [&](std::string& body) {
+    replace(body, "MinHealthyPercentage=100", "MinHealthyPercentage=50");
+    replace(body, "MaxHealthyPercentage=200", "MaxHealthyPercentage=100");
+  };
+  world.deploy("1.1.0");
+  EXPECT_THAT(world.watch().violations(), ::testing::Contains(HasSubstr("fewer than 2")));
 }
+
 TEST(TheWatch, NoticesARefreshThatGrowsTooLarge) {
   World world({.size = 2});
   world.publish("1.0.0");
@@ -71,6 +67,17 @@ TEST(ARollback, OfAVersionThatTurnsBadWhileItIsHeldLeavesTheHealthyFleetUntilIts
   Result result = world.deploy("1.1.0");
   EXPECT_EQ(result.outcome, Outcome::rolled_back) << result.why;
   EXPECT_EQ(result.exit(), 3);
+  world.expect_all_on("1.0.0");
+}
+
+TEST(ARollback, GoesToAVersionThatIsDownJustWhenTheDeploymentBegins) {
+  World world({.size = 1});
+  world.publish("1.0.0");
+  world.deploy("1.0.0");
+  world.publish("1.1.0", Mood::answers_500);
+  world.kill_machine(world.running().at(0));
+  Result result = world.deploy("1.1.0");
+  EXPECT_EQ(result.outcome, Outcome::rolled_back) << result.why;
   world.expect_all_on("1.0.0");
 }
 

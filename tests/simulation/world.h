@@ -61,7 +61,7 @@ struct RegionDied {};
 // At which of its steps, counted from 1, something dies; 0: never.
 struct Deaths {
   int append = 0;       // the deployer, once that entry is in the ledger
-  int before_call = 0;  // the deployer, before that call goes out
+  int before_call = 0;  // the deployer, before that call goes out; only calls that change something count
   int after_call = 0;   // the deployer, when its answer is there and before it was read
   int commit = 0;       // the region, before that commit of its journal
 };

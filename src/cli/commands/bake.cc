@@ -73,8 +73,6 @@ std::string publish_if_possible(Context& context, const spec::App& app, const st
       if (!quiet) talk("  not published: no region runs here (kiln region start); kiln deploy will publish it");
       return {};
     }
-    // The catalog knows: no call is needed when nothing has changed.
-    if (const catalog::Placement* placed = image.placed_in(record->account, record->aws_region)) return placed->ami;
   }
   Connection connection(context, environment);
   return publish(context, image, catalog, connection);

@@ -2,6 +2,8 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cctype>
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -17,6 +19,8 @@
 namespace kiln::cli {
 namespace {
 
+constexpr int kDemosMax = 9;  // each has a region and a store of its own
+
 struct Options {
   bool keep = false;
   int instances = 4;
@@ -27,6 +31,19 @@ struct Timing {
   std::string what;
   Duration took{};
 };
+
+// Text that a person can paste into a shell.
+std::string shell_words(const std::vector<std::string>& words) {
+  std::vector<std::string> quoted;
+  for (const std::string& word : words) {
+    const bool plain = std::ranges::all_of(word, [](char c) {
+      return std::isalnum(static_cast<unsigned char>(c)) ||
+             std::string_view("-_./:=@").find(c) != std::string_view::npos;
+    });
+    quoted.push_back(plain && !word.empty() ? word : "'" + word + "'");
+  }
+  return join(quoted, " ");
+}
 
 // The story's stage: a folder with the app, Kiln's own program, and what it took so far.
 class Stage {
@@ -48,11 +65,12 @@ class Stage {
 
   // Runs one of Kiln's commands on the user's terminal, printed first. Any other exit code than `expected` ends the
   // story.
-  void run(const std::string& words, int expected = 0) {
+  void run(const std::vector<std::string>& arguments, int expected = 0) {
+    const std::string words = shell_words(arguments);
     say(fmt::format("\n$ kiln {}", words));
     Duration began = context_.clock.uptime();
     host::Command command;
-    command.argv = split(words, ' ');
+    command.argv = arguments;
     command.argv.insert(command.argv.begin(), program_);
     command.env = {{"KILN_HOME", context_.home.string()}};
     command.cwd = app().string();
@@ -116,10 +134,11 @@ void summarise(const Stage& stage, const LoadReport& report) {
 void tell_story(Context& context, const Options& options, Stage& stage) {
   std::string status_file = (context.home / "load.json").string();
   chapter("An AWS region on this machine, and a first version behind its load balancer");
-  say(fmt::format("$ export KILN_HOME={}\n$ cd {}", context.home.string(), stage.app().string()));
-  stage.run("region start --port 0");
-  stage.run("bake");
-  stage.run("deploy");
+  say(fmt::format("$ export KILN_HOME={}\n$ cd {}", shell_words({context.home.string()}),
+                  shell_words({stage.app().string()})));
+  stage.run({"region", "start", "--port", "0"});
+  stage.run({"bake"});
+  stage.run({"deploy"});
 
   LoadOptions load_options;
   load_options.url = stage.url() + "/";
@@ -134,19 +153,19 @@ void tell_story(Context& context, const Options& options, Stage& stage) {
 
   chapter("1.1.0 replaces it: new instances are healthy before old ones are drained and ended");
   stage.change_version("1.0.0", "1.1.0");
-  stage.run("bake");
-  stage.run("deploy --load " + status_file);
+  stage.run({"bake"});
+  stage.run({"deploy", "--load", status_file});
 
   chapter("1.2.0 is bad: it answers 500 on /healthz. It goes back by itself (exit code 3)");
   stage.change_version("1.1.0", "1.2.0");
   say("$ sed -i 's/try_files.*/return 500;/' nginx.conf");
   stage.edit("nginx.conf", "try_files /healthz =404;", "return 500;");
-  stage.run("bake");
-  stage.run("deploy --load " + status_file, 3);
+  stage.run({"bake"});
+  stage.run({"deploy", "--load", status_file}, 3);
 
   chapter("Back from 1.1.0 to 1.0.0, with the image that is there");
-  stage.run("rollback --load " + status_file);
-  stage.run("status");
+  stage.run({"rollback", "--load", status_file});
+  stage.run({"status"});
 
   LoadReport report = load.stop();
   summarise(stage, report);
@@ -155,17 +174,45 @@ void tell_story(Context& context, const Options& options, Stage& stage) {
 
 void take_down(Stage& stage) {
   chapter("Taking everything down");
-  stage.run("destroy --yes");
-  stage.run("region reset");
-  stage.run("ledger verify");
+  stage.run({"destroy", "--yes"});
+  stage.run({"region", "reset"});
+  stage.run({"ledger", "verify"});
 }
 
 void say_how_to_go_on(const Context& context, const Stage& stage) {
   chapter("It is left running");
-  say(fmt::format("  look    export KILN_HOME={}; cd {}; kiln status --watch", context.home.string(),
-                  stage.app().string()));
+  say(fmt::format("  look    export KILN_HOME={}; cd {}; kiln status --watch", shell_words({context.home.string()}),
+                  shell_words({stage.app().string()})));
   say("  AWS     eval \"$(kiln region env)\"; aws ec2 describe-instances");
   say("  end     kiln destroy --yes; kiln region reset");
+}
+
+// A state folder that no other demo on this machine uses: demo, else demo-2 and so on.
+host::FileLock take_home(Context& context) {
+  const host::Path all = context.home;
+  for (int number = 1; number <= kDemosMax; ++number) {
+    context.home = all / (number == 1 ? std::string("demo") : fmt::format("demo-{}", number));
+    host::make_folders(context.home);
+    const host::Path path = context.home / "demo.lock";
+    if (auto lock = host::FileLock::try_take(path, "kiln demo", context.clock.now())) return std::move(*lock);
+    const auto holder = host::FileLock::holder(path);
+    say(fmt::format("{} is another demo's{}", context.home.string(),
+                    holder ? fmt::format(" (process {}, since {})", holder->pid, format_iso8601(holder->since)) : ""));
+  }
+  throw Error(ErrorCode::held, fmt::format("{} demos run in {}", kDemosMax, all.string()), "Wait for one of them.");
+}
+
+// What a demo with --keep, or one that was killed, has left in this folder.
+void end_demo_before(Context& context) {
+  const std::string region(kDefaultRegion);
+  if (std::filesystem::exists(context.region_folder(region))) {
+    const auto record = read_region_record(context, region);
+    const bool runs = record && record->running();
+    say(fmt::format("a demo from before is still in {}; its region{} and its instances are ended first",
+                    context.home.string(), runs ? " at " + record->endpoint : ""));
+  }
+  reset_region(context, region);
+  host::remove_tree(context.ledger_folder());
 }
 
 }  // namespace
@@ -178,14 +225,9 @@ int run_demo(Context& context, const std::vector<std::string>& words) {
   parser.add_option("--rate", options.rate)->check(CLI::Range(1, 5000));
   if (!parse(parser, "demo", words)) return 0;
 
-  context.home = context.home / "demo";
-  host::make_folders(context.home);
-  auto lock = with_context("starting the demo", [&] {
-    return host::FileLock::take(context.home / "demo.lock", "kiln demo", context.clock.now());
-  });
+  const host::FileLock lock = take_home(context);
   context.watch_interrupts();
-  reset_region(context, std::string(kDefaultRegion));  // of a demo that was killed
-  host::remove_tree(context.ledger_folder());
+  end_demo_before(context);
   Stage stage(context, options);
   stage.prepare();
   try {

@@ -7,20 +7,26 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/text.h"
 #include "cli/command.h"
 
 namespace kiln::cli {
 namespace {
 
-int verify(const ledger::Ledger& ledger, bool json, const std::string& head_text) {
-  std::optional<ledger::Head> remembered;
-  if (!head_text.empty()) {
-    std::size_t at = head_text.find('@');
-    if (at == std::string::npos)
-      throw Error(ErrorCode::usage, "--head takes NUMBER@DIGEST, as 'kiln ledger head' prints");
-    remembered = ledger::Head{std::stoll(head_text.substr(0, at)), Digest::parse(head_text.substr(at + 1))};
+// "12@sha256:0a1b..", as `kiln ledger head` prints it.
+ledger::Head parse_head(const std::string& text) {
+  const std::size_t at = text.find('@');
+  const auto sequence = parse_int(std::string_view(text).substr(0, at));
+  try {
+    if (at != std::string::npos && sequence && *sequence >= 0) return {*sequence, Digest::parse(text.substr(at + 1))};
+  } catch (const Error&) {
+    // No digest: said below, with the rest.
   }
-  ledger::Verification result = ledger.verify(remembered);
+  throw Error(ErrorCode::usage, fmt::format("--head takes NUMBER@DIGEST, and '{}' is none", text),
+              "Give what `kiln ledger head` printed, for example 12@sha256: and 64 digits.");
+}
+
+int report(const ledger::Verification& result, bool json) {
   if (json) {
     nlohmann::json problems = nlohmann::json::array();
     for (const ledger::Problem& problem : result.problems) {
@@ -66,20 +72,31 @@ int list(const ledger::Ledger& ledger, bool json, ledger::Query query) {
 int run_ledger(Context& context, const std::vector<std::string>& words) {
   CLI::App parser;
   bool json = false;
-  std::string what = "list", head, kind, subject;
+  std::string what = "list", head, file, kind, subject;
   std::size_t limit = 50;
   parser.add_option("what", what)->check(CLI::IsMember({"list", "verify", "head", "export"}));
   parser.add_flag("--json", json);
   parser.add_option("--head", head);
+  parser.add_option("--file", file);
   parser.add_option("--kind", kind);
   parser.add_option("--subject", subject);
   parser.add_option("--limit", limit);
   if (!parse(parser, "ledger", words)) return 0;
+  std::optional<ledger::Head> remembered;
+  if (!head.empty()) remembered = parse_head(head);
+  // An export is checked by itself, also where there is no ledger.
+  if (what == "verify" && !file.empty()) {
+    return report(ledger::verify_lines(host::read_file(context.folder / file), remembered), json);
+  }
   ledger::Ledger ledger(context.ledger_folder(), context.clock, context.actor());
-  if (what == "verify") return verify(ledger, json, head);
+  if (what == "verify") return report(ledger.verify(remembered), json);
   if (what == "head") {
     ledger::Head newest = ledger.head();
-    say(fmt::format("{}@{}", newest.sequence, newest.digest.str()));
+    if (json) {
+      say_json({{"sequence", newest.sequence}, {"digest", newest.digest.str()}});
+    } else {
+      say(fmt::format("{}@{}", newest.sequence, newest.digest.str()));
+    }
     return 0;
   }
   if (what == "export") {

@@ -12,6 +12,8 @@
 namespace kiln::cli {
 namespace {
 
+constexpr std::size_t kLogLines = 50;
+
 int status(Context& context, const std::string& name, bool json) {
   auto record = read_region_record(context, name);
   bool running = record && record->running();
@@ -42,13 +44,32 @@ int status(Context& context, const std::string& name, bool json) {
   return 0;
 }
 
-int print_environment(Context& context, const std::string& name) {
+int print_environment(Context& context, const std::string& name, bool json) {
   RegionRecord record = require_region(context, name);
+  if (json) {
+    say_json({{"AWS_ENDPOINT_URL", record.endpoint},
+              {"AWS_REGION", record.aws_region},
+              {"AWS_DEFAULT_REGION", record.aws_region},
+              {"AWS_ACCESS_KEY_ID", record.access_key},
+              {"AWS_SECRET_ACCESS_KEY", record.secret_key}});
+    return 0;
+  }
   say(fmt::format("export AWS_ENDPOINT_URL={}", record.endpoint));
   say(fmt::format("export AWS_REGION={} AWS_DEFAULT_REGION={}", record.aws_region, record.aws_region));
   say(fmt::format("export AWS_ACCESS_KEY_ID={}", record.access_key));
   say(fmt::format("export AWS_SECRET_ACCESS_KEY={}", record.secret_key));
   say("unset AWS_SESSION_TOKEN AWS_PROFILE");
+  return 0;
+}
+
+int print_log(const Context& context, const std::string& name, bool json) {
+  host::Path log = context.region_folder(name) / "requests.log";
+  std::string text = std::filesystem::exists(log) ? last_lines(host::read_file(log), kLogLines) : "";
+  if (json) {
+    say_json({{"name", name}, {"lines", text.empty() ? std::vector<std::string>() : split(text, '\n')}});
+  } else {
+    say(text.empty() ? "no call yet" : text);
+  }
   return 0;
 }
 
@@ -73,12 +94,8 @@ int run_region(Context& context, const std::vector<std::string>& words) {
   if (!parse(parser, "region", words)) return 0;
   if (verb == "serve") return serve_region(context, start);
   if (verb == "status") return status(context, start.name, json);
-  if (verb == "env") return print_environment(context, start.name);
-  if (verb == "log") {
-    host::Path log = context.region_folder(start.name) / "requests.log";
-    say(std::filesystem::exists(log) ? last_lines(host::read_file(log), 50) : "no call yet");
-    return 0;
-  }
+  if (verb == "env") return print_environment(context, start.name, json);
+  if (verb == "log") return print_log(context, start.name, json);
   if (verb == "stop") {
     stop_region(context, start.name);
     say(fmt::format("region '{}' is stopped", start.name));

@@ -26,7 +26,11 @@ int run_rollback(Context& context, const std::vector<std::string>& words) {
   auto unfinished = history.unfinished(session.app.name, session.names.environment);
   // A deployment that is under way is turned back; otherwise one begins that goes to the version before.
   if (unfinished && unfinished->verb == "deploy" && to.empty()) {
-    deploy::Wanted wanted = wanted_of(context, session, unfinished->version);
+    // No image is looked for: which one it was, and which one comes back, is written down.
+    deploy::Wanted wanted;
+    wanted.names = session.names;
+    wanted.fleet = session.fleet();
+    wanted.deploy = session.environment.deploy;
     return run_engine(context, session, json, load,
                       [&](deploy::Engine& engine) { return engine.go_back(wanted, why); });
   }

@@ -30,6 +30,10 @@ struct Place {
   std::string name(const std::string& id) const;  // "kiln7-i-0abc"
 };
 
+// The folder that machines' folders are in, for root only: a guest's disk holds files that are setuid for every user
+// who can reach them.
+host::Path make_instances_folder(const host::Path& region);
+
 // The id becomes part of file, unit and cgroup names: letters, digits, '-', at most 40. Throws Error(invalid).
 void check_id(const std::string& id);
 

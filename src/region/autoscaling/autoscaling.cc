@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 
 #include "region/api_error.h"
 #include "region/autoscaling/books.h"
@@ -415,23 +416,33 @@ std::vector<const Refresh*> Autoscaling::refreshes(const std::string& name) cons
 
 // ------------------------------------------------------------------------------------------- tags and target groups
 
-void Autoscaling::put_tag(const std::string& name, const Tag& tag) {
-  Group& group = state_->find(name);
-  check_tag(tag);
-  auto it = std::find_if(group.tags.begin(), group.tags.end(), [&](const Tag& old) { return old.key >= tag.key; });
-  if (it != group.tags.end() && it->key == tag.key) {
-    *it = tag;
-  } else {
-    if (group.tags.size() >= tags_most) throw ApiError("LimitExceeded", "A group has at most 50 tags.");
-    group.tags.insert(it, tag);
+void Autoscaling::put_tags(const std::vector<GroupTag>& tags) {
+  std::map<std::string, std::vector<Tag>> wanted;
+  for (const GroupTag& one : tags) {
+    std::vector<Tag>& own = wanted.try_emplace(one.group, state_->find(one.group).tags).first->second;
+    check_tag(one.tag);
+    auto it = std::find_if(own.begin(), own.end(), [&](const Tag& old) { return old.key >= one.tag.key; });
+    if (it != own.end() && it->key == one.tag.key) {
+      *it = one.tag;
+    } else {
+      if (own.size() >= tags_most) throw ApiError("LimitExceeded", "A group has at most 50 tags.");
+      own.insert(it, one.tag);
+    }
   }
-  state_->books.save(group);
+  for (auto& [name, own] : wanted) {
+    Group& group = state_->find(name);
+    group.tags = std::move(own);
+    state_->books.save(group);
+  }
 }
 
-void Autoscaling::delete_tag(const std::string& name, const std::string& key) {
-  Group& group = state_->find(name);
-  std::erase_if(group.tags, [&](const Tag& tag) { return tag.key == key; });
-  state_->books.save(group);
+void Autoscaling::delete_tags(const std::vector<GroupTag>& tags) {
+  for (const GroupTag& one : tags) state_->find(one.group);
+  for (const GroupTag& one : tags) {
+    Group& group = state_->find(one.group);
+    std::erase_if(group.tags, [&](const Tag& tag) { return tag.key == one.tag.key; });
+    state_->books.save(group);
+  }
 }
 
 void Autoscaling::attach(const std::string& name, const std::vector<std::string>& arns) {

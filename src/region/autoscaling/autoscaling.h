@@ -82,8 +82,13 @@ class Autoscaling {
   std::string roll_back_refresh(const std::string& name);
   std::vector<const Refresh*> refreshes(const std::string& name) const;  // latest first
 
-  void put_tag(const std::string& name, const Tag& tag);
-  void delete_tag(const std::string& name, const std::string& key);
+  // Of several groups at once: all of them, or when one is refused none.
+  struct GroupTag {
+    std::string group;
+    Tag tag;
+  };
+  void put_tags(const std::vector<GroupTag>& tags);
+  void delete_tags(const std::vector<GroupTag>& tags);  // by their keys
   void attach(const std::string& name, const std::vector<std::string>& target_groups);
   void detach(const std::string& name, const std::vector<std::string>& target_groups);
   std::vector<AttachedState> target_group_states(const std::string& name) const;

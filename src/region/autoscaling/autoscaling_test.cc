@@ -410,13 +410,32 @@ TEST_F(AutoScaling, LeavesATargetAloneThatTheUserDeregistered) {
 
 TEST_F(AutoScaling, KeepsTagsByKeyAndRefusesThoseOfAws) {
   world.make_group(1);
-  world.api->put_tag("web", {"b", "1", false});
-  world.api->put_tag("web", {"a", "1", false});
-  world.api->put_tag("web", {"b", "2", true});
+  world.api->put_tags({{"web", {"b", "1", false}}});
+  world.api->put_tags({{"web", {"a", "1", false}}});
+  world.api->put_tags({{"web", {"b", "2", true}}});
   EXPECT_EQ(world.group().tags, (std::vector<Tag>{{"a", "1", false}, {"b", "2", true}}));
-  world.api->delete_tag("web", "a");
+  world.api->delete_tags({{"web", {"a", "", false}}});
   EXPECT_EQ(world.group().tags.size(), 1u);
-  EXPECT_EQ(code_of([&] { world.api->put_tag("web", {"aws:x", "1", false}); }), "ValidationError");
+  EXPECT_EQ(code_of([&] { world.api->put_tags({{"web", {"aws:x", "1", false}}}); }), "ValidationError");
+}
+
+TEST_F(AutoScaling, ChangesNoTagByACallThatIsRefused) {
+  world.make_group(1);
+  world.api->put_tags({{"web", {"a", "1", false}}});
+  const std::vector<Tag> before = world.group().tags;
+  EXPECT_EQ(code_of([&] {
+              world.api->put_tags({{"web", {"b", "1", false}}, {"web", {"aws:x", "1", false}}});
+            }),
+            "ValidationError");
+  EXPECT_EQ(code_of([&] {
+              world.api->put_tags({{"web", {"b", "1", false}}, {"nobody", {"b", "1", false}}});
+            }),
+            "ValidationError");
+  EXPECT_EQ(code_of([&] {
+              world.api->delete_tags({{"web", {"a", "", false}}, {"nobody", {"a", "", false}}});
+            }),
+            "ValidationError");
+  EXPECT_EQ(world.group().tags, before);
 }
 
 // --------------------------------------------------------------------------------------------- killed, and very large
@@ -467,7 +486,7 @@ TEST_F(AutoScaling, FindsAndEndsAnInstanceWhoseLaunchWasNotWrittenDownWhenItIsNo
 
 TEST_F(AutoScaling, KeepsItsBooksOverARestart) {
   world.make_group(3);
-  world.api->put_tag("web", {"a", "1", true});
+  world.api->put_tags({{"web", {"a", "1", true}}});
   world.loop.run_for(seconds(1));
   std::size_t before = activities().size();
   Group kept = world.group();

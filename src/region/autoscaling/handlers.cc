@@ -282,11 +282,18 @@ void serve_refreshes(Handlers& handlers, Autoscaling& service) {
 
 void serve_tags(Handlers& handlers, Autoscaling& service) {
   handlers.on<message::CreateOrUpdateTags>([&](const Call&, const auto& input) {
-    for (const message::Tag& tag : input.tags) service.put_tag(group_name(tag), tag_of(tag));
+    std::vector<Autoscaling::GroupTag> tags;
+    for (const message::Tag& tag : input.tags) tags.push_back({group_name(tag), tag_of(tag)});
+    service.put_tags(tags);
     return wire::Empty{};
   });
   handlers.on<message::DeleteTags>([&](const Call&, const auto& input) {
-    for (const message::Tag& tag : input.tags) service.delete_tag(group_name(tag), need(tag.key, "tags.key"));
+    std::vector<Autoscaling::GroupTag> tags;
+    for (const message::Tag& tag : input.tags) {
+      need(tag.key, "tags.key");
+      tags.push_back({group_name(tag), tag_of(tag)});
+    }
+    service.delete_tags(tags);
     return wire::Empty{};
   });
   handlers.on<message::DescribeTags>([&](const Call&, const auto& input) {

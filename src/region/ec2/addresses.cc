@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
+#include "base/error.h"
 #include "base/text.h"
 #include "machine/netns.h"
 #include "region/api_error.h"
@@ -124,10 +126,37 @@ void Ec2::State::network_changed() {
   if (network_dirty) return;
   network_dirty = true;
   // Once for all changes of a turn, and before the launches that the same turn has asked for.
-  loop.post([this] {
-    network_dirty = false;
+  loop.post([this] { apply_network(); });
+}
+
+void Ec2::State::apply_network() {
+  network_dirty = false;
+  loop.cancel(std::exchange(network_timer, 0));
+  try {
     network.apply(ports());
-  });
+  } catch (const Error& error) {
+    // The rules of before hold, and let nothing of a new machine through. Without end: a region whose rules are not as
+    // wanted has nothing better to do.
+    const Duration pause = next_pause(network_retry);
+    options.say(fmt::format("{}; trying again in {}", error.what(), format_duration(pause)));
+    network_timer = loop.after(pause, [this] {
+      network_timer = 0;
+      apply_network();
+    });
+    return;
+  }
+  network_retry = Duration(0);
+  std::set<std::string> problems;
+  for (const std::string& problem : network.problems()) {
+    problems.insert(problem);
+    if (network_problems.contains(problem)) continue;
+    options.say(fmt::format(
+        "a public address does not lead to its instance but to whoever holds the port on this host: cannot listen on "
+        "{}. See who it is with `ss -ltnp`, and let it listen on its own address instead of 0.0.0.0, or open another "
+        "port of the instance.",
+        problem));
+  }
+  network_problems = std::move(problems);
 }
 
 void Ec2::set_balancer_groups(std::function<bool(const std::string&)> uses) { state_->balancer_uses = std::move(uses); }

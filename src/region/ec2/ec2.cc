@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "base/text.h"
 #include "region/api_error.h"
@@ -74,6 +76,12 @@ void Ec2::State::save(const Image& image) { journal.put(kImageTable, image.id, w
 void Ec2::State::save(const LaunchTemplate& value) { journal.put(kTemplateTable, value.id, write_record(value)); }
 void Ec2::State::save(const SecurityGroup& group) { journal.put(kGroupTable, group.id, write_record(group)); }
 void Ec2::State::save(const KeyPair& pair) { journal.put(kKeyTable, pair.name, write_record(pair)); }
+
+Duration next_pause(Duration& next) {
+  const Duration now = std::max(next, kRetryFirst);
+  next = std::min(now * 2, kRetryMost);
+  return now;
+}
 
 bool well_formed(const std::string& id, const std::string& prefix) {
   if (!id.starts_with(prefix)) return false;

@@ -31,6 +31,8 @@ struct Options {
   int last_public_address = 254;
   Duration stop_deadline{30'000};  // AWS waits longer; a service that needs more than this to stop is broken
   Duration end_deadline{10'000};
+  // What goes wrong and is tried again, in a line; for the region's log.
+  std::function<void(const std::string& line)> say = [](const std::string&) {};
   Duration keep_terminated{3'600'000};  // how long a terminated instance is shown: about an hour, as AWS says
 };
 

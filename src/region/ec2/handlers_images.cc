@@ -62,6 +62,15 @@ std::optional<std::vector<std::string>> filter_values(const Ec2& ec2, const Imag
 w::DescribeImagesResult describe(const Ec2& ec2, const w::DescribeImagesRequest& input) {
   only<w::DescribeImages>(input, {"ImageIds", "Owners", "Filters", "MaxResults", "NextToken", "IncludeDeprecated",
                                   "IncludeDisabled", "ExecutableUsers"});
+  // Launch permissions cannot be given here: every image is its owner's, who may always launch it, and none is public.
+  auto own = [&](const std::string& user) { return user == "self" || user == ec2.options().account; };
+  for (const std::string& user : input.executable_users) {
+    if (own(user) || user == "all") continue;
+    throw ApiError("InvalidUserID.Malformed",
+                   fmt::format("Invalid user id: \"{}\"; this region knows self, all and its own account", user));
+  }
+  const bool executable =
+      input.executable_users.empty() || std::any_of(input.executable_users.begin(), input.executable_users.end(), own);
   static const Image kNone;
   check_names(input.filters, [&](const std::string& name) { return filter_values(ec2, kNone, name); });
   for (const std::string& id : input.image_ids) ec2.image(id);
@@ -71,7 +80,7 @@ w::DescribeImagesResult describe(const Ec2& ec2, const w::DescribeImagesRequest&
                        [&](const std::string& owner) { return owner == "self" || owner == ec2.options().account; });
   };
   w::DescribeImagesResult answer;
-  if (!owned()) return answer;
+  if (!owned() || !executable) return answer;
   Page page(input.max_results, input.next_token, 1);
   for (const auto& [id, image] : ec2.images()) {
     if (!input.image_ids.empty() &&

@@ -111,6 +111,14 @@ void regions_and_zones(Handlers& handlers, Ec2& ec2) {
   });
   handlers.on<w::DescribeAvailabilityZones>([&ec2](const Call&, const w::DescribeAvailabilityZonesRequest& input) {
     only<w::DescribeAvailabilityZones>(input, {"ZoneNames", "ZoneIds", "Filters", "AllAvailabilityZones"});
+    const auto known = [&](const std::string& one, auto&& name_of) {
+      for (const Subnet& subnet : ec2.subnets()) {
+        if (name_of(subnet) == one) return;
+      }
+      throw ApiError("InvalidParameterValue", fmt::format("Invalid availability zone: [{}]", one));
+    };
+    for (const std::string& name : input.zone_names) known(name, [](const Subnet& subnet) { return subnet.zone; });
+    for (const std::string& id : input.zone_ids) known(id, [](const Subnet& subnet) { return subnet.zone_id; });
     w::DescribeAvailabilityZonesResult answer;
     for (const Subnet& subnet : ec2.subnets()) {
       auto values = [&](const std::string& name) -> std::optional<Values> {

@@ -163,5 +163,16 @@ TEST_F(ImagesTest, AreFoundByOwnerNameTagAndState) {
   EXPECT_EQ(refusal<api::DescribeImages>(unknown), "InvalidAMIID.NotFound");
 }
 
+TEST_F(ImagesTest, ExecutableUsersAreHonouredOrRefused) {
+  std::string image = register_image();
+  api::DescribeImagesRequest request;
+  request.executable_users = {"self"};
+  EXPECT_THAT(call<api::DescribeImages>(request).images, SizeIs(1));
+  request.executable_users = {"all"};
+  EXPECT_THAT(call<api::DescribeImages>(request).images, SizeIs(0)) << "no image is public";
+  request.executable_users = {"me"};
+  EXPECT_EQ(refusal<api::DescribeImages>(request), "InvalidUserID.Malformed");
+}
+
 }  // namespace
 }  // namespace kiln::region::ec2

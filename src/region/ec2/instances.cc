@@ -205,6 +205,7 @@ machine::Spec Ec2::State::spec_of(const Instance& instance, bool with_image) con
 void Ec2::State::set_state(Instance& instance, InstanceState state, std::string code, std::string message) {
   InstanceState before = instance.state;
   instance.state = state;
+  if (state != InstanceState::running) instance.reboot = false;  // a stop or an end is more than that
   instance.reason_code = std::move(code);
   instance.reason_message = std::move(message);
   if (state == InstanceState::terminated) {
@@ -241,7 +242,7 @@ void Ec2::State::advance(const std::string& id) {
       if (found == instances.end()) return;
       found->second.busy = false;
       done(found->second, failure);
-      advance(id);
+      advance(id);  // unless `done` has made it busy again
     };
   };
   auto why = [](std::exception_ptr failure) {
@@ -249,6 +250,15 @@ void Ec2::State::advance(const std::string& id) {
       std::rethrow_exception(failure);
     } catch (const std::exception& error) {
       return std::string(error.what());
+    }
+  };
+  auto absent = [](std::exception_ptr failure) {
+    try {
+      std::rethrow_exception(failure);
+    } catch (const Error& error) {
+      return error.code() == ErrorCode::not_found;
+    } catch (const std::exception&) {
+      return false;
     }
   };
   // What the host refuses at once counts as what it says later.
@@ -284,14 +294,17 @@ void Ec2::State::advance(const std::string& id) {
   }
   if (instance.state == InstanceState::stopping) {
     instance.busy = true;
-    auto stopped = then([this](Instance& one, std::exception_ptr) {
+    auto stopped = then([this, why, absent](Instance& one, std::exception_ptr failure) {
       if (one.state != InstanceState::stopping) return;
+      if (failure && !absent(failure)) return end_later(one, why(failure));
+      one.retry_in = Duration(0);
       set_state(one, InstanceState::stopped, one.reason_code, one.reason_message);
     });
     return ask([&] { machines.stop(id, options.stop_deadline, stopped); }, stopped);
   }
   if (instance.state == InstanceState::shutting_down) {
-    auto ended = then([this](Instance& one, std::exception_ptr) {
+    auto ended = then([this, why, absent](Instance& one, std::exception_ptr failure) {
+      if (failure && !absent(failure)) return end_later(one, why(failure));
       set_state(one, InstanceState::terminated, one.reason_code, one.reason_message);
     });
     instance.busy = true;
@@ -299,11 +312,28 @@ void Ec2::State::advance(const std::string& id) {
     return ask([&] { machines.terminate(id, options.end_deadline, ended); }, ended);
   }
   if (instance.state == InstanceState::running && instance.reboot) {
-    instance.reboot = false;
     instance.busy = true;
-    auto rebooted = then([](Instance&, std::exception_ptr) {});  // a machine that did not come back has ended: on_exit
+    // It stays asked for until it is done: killed meanwhile, we do it again. A machine that did not come back has
+    // ended: on_exit.
+    auto rebooted = then([this](Instance& one, std::exception_ptr) {
+      one.reboot = false;
+      save(one);
+    });
     return ask([&] { machines.reboot(id, options.stop_deadline, rebooted); }, rebooted);
   }
+}
+
+void Ec2::State::end_later(Instance& instance, const std::string& failure) {
+  const Duration pause = next_pause(instance.retry_in);
+  options.say(fmt::format("{} of {}: {}; trying again in {}", to_string(instance.state), instance.id, failure,
+                          format_duration(pause)));
+  instance.busy = true;
+  loop.after(pause, [this, id = instance.id] {
+    const auto it = instances.find(id);
+    if (it == instances.end()) return;
+    it->second.busy = false;
+    advance(id);
+  });
 }
 
 void Ec2::State::machine_ended(const machine::Exit& exit) {
@@ -345,7 +375,7 @@ void Ec2::State::resume() {
       known.push_back(spec_of(instance, false));
     }
   }
-  network.apply(ports());
+  apply_network();
   for (const std::string& id : machines.adopt(known)) {
     Instance& instance = instances.at(id);
     if (instance.state != InstanceState::pending) continue;
@@ -450,13 +480,20 @@ void Ec2::reboot_instances(const std::vector<std::string>& ids) {
   }
   for (const std::string& id : ids) {
     s.instances.at(id).reboot = true;
+    s.save(s.instances.at(id));
     s.loop.post([&s, id] { s.advance(id); });
   }
 }
 
 std::string Ec2::console_output(const std::string& id) const {
   const Instance& one = instance(id);
-  return one.has_disk && !one.gone() ? state_->machines.console(id) : std::string();
+  if (!one.has_disk || one.gone()) return {};
+  try {
+    return state_->machines.console(id);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::not_found) throw;
+    return {};  // its machine was removed behind our back
+  }
 }
 
 void Ec2::on_instance_change(std::function<void(const Instance&, InstanceState)> listener) {

@@ -11,6 +11,7 @@ namespace {
 
 namespace api = wire::ec2;
 using ::testing::AllOf;
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -316,6 +317,69 @@ TEST_F(InstancesTest, ARebootComesBackWithTheSameMachine) {
   EXPECT_EQ(state_of(id), "running");
   EXPECT_EQ(machines.state(id), machine::State::running);
   EXPECT_EQ(machines.launches(), 1u);
+  EXPECT_EQ(machines.boots(id), 2);
+}
+
+TEST_F(InstancesTest, AnEndThatFailsIsTriedAgainAndUntilThenTheInstanceIsNotGone) {
+  policy = [](const machine::Spec& spec, host::Random& chance) {
+    machine::Behaviour behaviour = machine::ordinary(spec, chance);
+    behaviour.failing_ends = 3;
+    return behaviour;
+  };
+  std::string id = run_one(image);
+  std::string address = describe(id).private_ip_address.value();
+  terminate(id);
+  loop.run_for(Duration(500));
+  EXPECT_EQ(state_of(id), "shutting-down");
+  EXPECT_EQ(describe(id).private_ip_address, address) << "its address is not given away while it has it";
+  EXPECT_THAT(network.ports(), SizeIs(1));
+  ASSERT_TRUE(wait_for(id, InstanceState::terminated));
+  loop.run_for(Duration(1));
+  EXPECT_THAT(machines.ids(), IsEmpty());
+  EXPECT_THAT(network.ports(), IsEmpty());
+  EXPECT_THAT(said, SizeIs(3));
+  EXPECT_THAT(said, Contains(HasSubstr("shutting-down of " + id)));
+}
+
+TEST_F(InstancesTest, AStopThatFailsIsTriedAgain) {
+  policy = [](const machine::Spec& spec, host::Random& chance) {
+    machine::Behaviour behaviour = machine::ordinary(spec, chance);
+    behaviour.failing_ends = 2;
+    return behaviour;
+  };
+  std::string id = run_one(image);
+  stop(id);
+  loop.run_for(Duration(300));
+  EXPECT_EQ(state_of(id), "stopping");
+  ASSERT_TRUE(wait_for(id, InstanceState::stopped));
+  EXPECT_EQ(machines.state(id), machine::State::stopped);
+  EXPECT_THAT(said, SizeIs(2));
+}
+
+TEST_F(InstancesTest, RulesThatCannotBeSetAreTriedAgainAndSaidEachTime) {
+  network.fail_applies(3);
+  std::string id = run_one(image);
+  ASSERT_TRUE(loop.run_while_not([&] { return network.ports().size() == 1; }, Duration(60'000)));
+  EXPECT_EQ(network.applies(), 5) << "one when the region opened, three that failed, and the one that is in force";
+  EXPECT_THAT(said, ElementsAre(HasSubstr("trying again in 200ms"), HasSubstr("trying again in 400ms"),
+                                HasSubstr("trying again in 800ms")));
+  said.clear();
+  network.fail_applies(1);
+  terminate(id);
+  ASSERT_TRUE(loop.run_while_not([&] { return network.ports().empty(); }, Duration(60'000)));
+  EXPECT_THAT(said, ElementsAre(HasSubstr("trying again in 200ms"))) << "a success begins the pauses anew";
+}
+
+TEST_F(InstancesTest, APublicPortThatTheHostHoldsIsSaidOnce) {
+  network.set_problems({"127.77.0.100:22: Address already in use"});
+  run_one(image);
+  run_one(image);
+  EXPECT_THAT(said, ElementsAre(HasSubstr("127.77.0.100:22: Address already in use")));
+  network.set_problems({});
+  run_one(image);
+  network.set_problems({"127.77.0.100:22: Address already in use"});
+  run_one(image);
+  EXPECT_THAT(said, SizeIs(2)) << "it was gone meanwhile";
 }
 
 TEST_F(InstancesTest, ListenersHearOfEveryChangeOfState) {

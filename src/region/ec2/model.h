@@ -77,10 +77,11 @@ struct Instance {
   std::string transition_reason;  // "User initiated (2026-11-24 03:01:56 GMT)"
   std::optional<Time> ended;      // terminated since
   bool has_disk = false;          // it was launched once: what comes next is a start
+  bool reboot = false;            // asked for and not done yet
 
   // Of this process only.
-  bool busy = false;    // the machine's host is at work on it
-  bool reboot = false;  // asked for while it was busy
+  bool busy = false;     // the machine's host is at work on it, or a pause before the next try
+  Duration retry_in{0};  // the pause after the next failure to end it; 0: the first
 
   bool gone() const { return state == InstanceState::terminated; }
   bool on_network() const { return state != InstanceState::terminated; }

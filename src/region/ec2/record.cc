@@ -93,7 +93,8 @@ std::string write_record(const Instance& value) {
               {"reason_message", value.reason_message},
               {"transition_reason", value.transition_reason},
               {"ended", value.ended ? number(*value.ended) : json()},
-              {"has_disk", value.has_disk}}
+              {"has_disk", value.has_disk},
+              {"reboot", value.reboot}}
       .dump();
 }
 
@@ -127,6 +128,7 @@ Instance read_instance(const std::string& text) {
     from.at("transition_reason").get_to(value.transition_reason);
     if (!from.at("ended").is_null()) value.ended = time_of(from.at("ended"));
     from.at("has_disk").get_to(value.has_disk);
+    value.reboot = from.value("reboot", false);  // a record of before it was kept has none
     return value;
   });
 }

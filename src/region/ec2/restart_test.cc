@@ -10,6 +10,7 @@ namespace {
 
 namespace api = wire::ec2;
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
@@ -83,6 +84,54 @@ TEST_F(RestartTest, AMachineThatEndedMeanwhileIsNoticed) {
   machines.kill(id, "killed by signal 9");
   start();
   ASSERT_TRUE(wait_for(id, InstanceState::stopped));
+}
+
+TEST_F(RestartTest, AfterAStopOfTheRegionInstancesAreStoppedForTheirMachinesAreGone) {
+  std::string runs = run_one(image);
+  std::string ends = run_one(image);
+  std::string stops = run_one(image);
+  std::string starts = run(image).at(0);
+  api::TerminateInstancesRequest end;
+  end.instance_ids = {ends};
+  call<api::TerminateInstances>(end);
+  api::StopInstancesRequest stop;
+  stop.instance_ids = {stops};
+  call<api::StopInstances>(stop);
+  die();
+  machines.remove_all();
+  start();
+  ASSERT_TRUE(wait_for(runs, InstanceState::stopped));
+  EXPECT_EQ(describe(runs).state_reason->code, "Server.InternalError");
+  EXPECT_THAT(describe(runs).state_reason->message.value(), HasSubstr("nothing is left of it"));
+  ASSERT_TRUE(wait_for(ends, InstanceState::terminated));
+  ASSERT_TRUE(wait_for(stops, InstanceState::stopped));
+  ASSERT_TRUE(wait_for(starts, InstanceState::running)) << "a launch under way begins anew";
+  EXPECT_THAT(machines.ids(), ElementsAre(starts));
+  api::GetConsoleOutputRequest console;
+  console.instance_id = runs;
+  EXPECT_EQ(call<api::GetConsoleOutput>(console).output.value_or(""), "");
+  end.instance_ids = {runs, stops};
+  call<api::TerminateInstances>(end);
+  EXPECT_TRUE(wait_for(runs, InstanceState::terminated));
+  EXPECT_TRUE(wait_for(stops, InstanceState::terminated));
+}
+
+TEST_F(RestartTest, AnAcknowledgedRebootIsDoneWheneverTheControlPlaneDies) {
+  for (int at = 0; at <= 1200; at += 50) {
+    std::string id = run_one(image);
+    api::RebootInstancesRequest request;
+    request.instance_ids = {id};
+    call<api::RebootInstances>(request);
+    loop.run_for(Duration(at));
+    restart(Duration(at % 300));
+    loop.run_for(Duration(10'000));
+    EXPECT_EQ(state_of(id), "running") << "killed after " << at << " ms";
+    EXPECT_GE(machines.boots(id), 2) << "killed after " << at << " ms";
+    int boots = machines.boots(id);
+    restart();
+    loop.run_for(Duration(10'000));
+    EXPECT_EQ(machines.boots(id), boots) << "and not for ever";
+  }
 }
 
 TEST_F(RestartTest, ALaunchUnderWayBeginsAnewAndRuns) {

@@ -45,6 +45,9 @@ struct Ec2::State {
   std::vector<std::function<void(const Instance&, InstanceState)>> listeners;
   std::function<bool(const std::string&)> balancer_uses;
   bool network_dirty = false;
+  Duration network_retry{0};               // the pause after the next failure; 0: the first
+  host::TimerId network_timer = 0;         // of the next try
+  std::set<std::string> network_problems;  // those that were said
 
   std::string new_id(const std::string& prefix) { return prefix + random.hex(17); }
 
@@ -57,6 +60,8 @@ struct Ec2::State {
   // instances.cc
   void set_state(Instance& instance, InstanceState state, std::string code, std::string message);
   void advance(const std::string& id);  // gives the machine's host the next thing to do for this instance
+  // Ending its machine failed: stays as it is and is tried again, ever more slowly.
+  void end_later(Instance& instance, const std::string& failure);
   void machine_ended(const machine::Exit& exit);
   machine::Spec spec_of(const Instance& instance, bool with_image = true) const;
   void forget_later(const Instance& instance);
@@ -67,6 +72,7 @@ struct Ec2::State {
   std::string take_public_address();
   std::vector<machine::Port> ports() const;
   void network_changed();
+  void apply_network();  // what fails is said and tried again, ever more slowly
 
   // templates.cc
   LaunchTemplate& find_template(const std::string& id, const std::string& name);
@@ -80,6 +86,12 @@ struct Ec2::State {
   SecurityGroup& find_group(const std::string& id);
   Tags* tags_of(const std::string& id, std::function<void()>& save_it);
 };
+
+// Pauses before something that failed on this host is tried again: nft, a mount that is busy. Doubled up to the second.
+inline constexpr Duration kRetryFirst{200};
+inline constexpr Duration kRetryMost{30'000};
+// The pause now; `next` becomes the one after it.
+Duration next_pause(Duration& next);
 
 // Throws ApiError for tags that AWS refuses: over 50, "aws:", over long keys and values.
 void check_tags(const Tags& tags);

@@ -72,10 +72,12 @@ void Ec2::create_tags(const std::vector<std::string>& ids, const Tags& tags) {
 
 void Ec2::delete_tags(const std::vector<std::string>& ids,
                       const std::map<std::string, std::optional<std::string>>& tags) {
+  std::function<void()> save_it;
   for (const std::string& id : ids) {
-    std::function<void()> save_it;
+    if (state_->tags_of(id, save_it) == nullptr) refuse(id);
+  }
+  for (const std::string& id : ids) {
     Tags* found = state_->tags_of(id, save_it);
-    if (found == nullptr) refuse(id);
     if (tags.empty()) std::erase_if(*found, [](const auto& tag) { return !tag.first.starts_with("aws:"); });
     for (const auto& [key, value] : tags) {
       auto it = found->find(key);

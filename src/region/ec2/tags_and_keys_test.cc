@@ -47,6 +47,19 @@ TEST_F(TagsTest, AreWrittenOverListedAndDeleted) {
   EXPECT_THAT(life->ec2.image(image).tags, IsEmpty());
 }
 
+TEST_F(TagsTest, ARefusedDeleteHasDeletedNothing) {
+  std::string image = register_image();
+  api::CreateTagsRequest create;
+  create.resources = {image};
+  create.tags = {{"stage", "production"}};
+  call<api::CreateTags>(create);
+  api::DeleteTagsRequest remove;
+  remove.resources = {image, "i-0123456789abcdef0"};
+  remove.tags = {{"stage", std::nullopt}};
+  EXPECT_EQ(refusal<api::DeleteTags>(remove), "InvalidID");
+  EXPECT_EQ(life->ec2.image(image).tags, (Tags{{"stage", "production"}}));
+}
+
 TEST_F(TagsTest, LimitsAreAws) {
   std::string image = register_image();
   api::CreateTagsRequest create;
@@ -147,6 +160,14 @@ TEST_F(PlacesTest, TheNetworksIdsAreTheSameInEveryRegionOfTheAccount) {
 TEST_F(PlacesTest, RegionsZonesAndTypesAreListed) {
   EXPECT_EQ(call<api::DescribeRegions>({}).regions.at(0).region_name, "us-east-1");
   EXPECT_THAT(call<api::DescribeAvailabilityZones>({}).availability_zones, SizeIs(3));
+  api::DescribeAvailabilityZonesRequest zones;
+  zones.zone_names = {"us-east-1b"};
+  EXPECT_THAT(call<api::DescribeAvailabilityZones>(zones).availability_zones, SizeIs(1));
+  zones.zone_names = {"us-east-1b", "eu-west-1a"};
+  EXPECT_EQ(refusal<api::DescribeAvailabilityZones>(zones), "InvalidParameterValue");
+  zones = {};
+  zones.zone_ids = {"euw1-az1"};
+  EXPECT_EQ(refusal<api::DescribeAvailabilityZones>(zones), "InvalidParameterValue");
   api::DescribeInstanceTypesRequest types;
   types.instance_types = {"t3.micro"};
   auto found = call<api::DescribeInstanceTypes>(types).instance_types;

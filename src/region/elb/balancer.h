@@ -61,29 +61,6 @@ struct BalancerState {
 
 using Done = std::function<void(std::exception_ptr)>;  // null: it is done
 
-// Since the data plane started; a restart of it begins at zero.
-struct ServerCounters {
-  std::uint64_t requests = 0;
-  std::uint64_t answers_2xx = 0;
-  std::uint64_t answers_3xx = 0;
-  std::uint64_t answers_4xx = 0;
-  std::uint64_t answers_5xx = 0;
-  std::uint64_t connect_errors = 0;
-  std::uint64_t active = 0;  // requests under way now
-};
-
-struct BalancerStats {
-  struct Server {
-    std::string group;
-    std::string address;
-    int port = 0;
-    ServerCounters counters;
-  };
-  std::vector<Server> servers;
-  std::map<std::string, ServerCounters>
-      listeners;  // by listener key; 5xx includes those that the balancer itself answered
-};
-
 class Balancer {
  public:
   virtual ~Balancer() = default;
@@ -93,7 +70,6 @@ class Balancer {
   // Makes `state` true. One apply is under way at a time; a newer state replaces one that waits. `done` comes when this
   // state or a newer one is in force, or with why it cannot be.
   virtual void apply(BalancerState state, Done done) = 0;
-  virtual void stats(std::function<void(std::exception_ptr, BalancerStats)> done) = 0;
   // Ends the data plane: the region is taken down. Blocks for at most a few seconds.
   virtual void close() = 0;
 };

@@ -23,7 +23,7 @@ constexpr int kPort = 8081;
 class RealElb : public ::testing::Test {
  protected:
   void SetUp() override {
-    if (getuid() != 0) GTEST_SKIP() << "needs root";
+    ASSERT_EQ(getuid(), 0u) << "real load balancers need root: sudo ctest -L e2e";
     ns = std::make_unique<testing::TestNamespace>();
     folder = std::make_unique<host::TemporaryFolder>("elb", "/tmp");
     thread = std::thread([this] { loop.run(); });

@@ -155,20 +155,6 @@ void Haproxy::apply(BalancerState state, Done done) {
   state_->work_if_needed();
 }
 
-void Haproxy::stats(std::function<void(std::exception_ptr, BalancerStats)> done) {
-  auto result = std::make_shared<BalancerStats>();
-  // The socket is asked without the driver, so that an apply under way is not waited for.
-  auto self = state_;
-  if (!self->process) {
-    self->loop.post([done] { done(nullptr, {}); });
-    return;
-  }
-  self->loop.offload([self, result] { *result = read_stats(self->site); },
-                     [self, result, done](std::exception_ptr failure) {
-                       if (!self->closed) done(failure, std::move(*result));
-                     });
-}
-
 void Haproxy::close() {
   state_->closed = true;
   state_->loop.cancel(state_->watch_timer);

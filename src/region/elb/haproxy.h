@@ -25,7 +25,6 @@ class Haproxy final : public Balancer {
 
   void check_free(const std::string& address, int port) override;
   void apply(BalancerState state, Done done) override;
-  void stats(std::function<void(std::exception_ptr, BalancerStats)> done) override;
   void close() override;
 
  private:

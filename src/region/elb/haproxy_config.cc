@@ -312,42 +312,4 @@ bool same_traffic(const SlotTable& one, const SlotTable& other) {
   return open_slots(one) == open_slots(other);
 }
 
-BalancerStats parse_stat(std::string_view csv) {
-  BalancerStats stats;
-  std::map<std::string, std::size_t> column;
-  for (const std::string& line : split(csv, '\n')) {
-    std::vector<std::string> fields = split(line, ',');
-    if (line.starts_with("# ")) {
-      fields[0].erase(0, 2);
-      for (std::size_t i = 0; i < fields.size(); ++i) column[fields[i]] = i;
-      continue;
-    }
-    auto text = [&](const char* name) -> std::string {
-      auto found = column.find(name);
-      return found == column.end() || found->second >= fields.size() ? "" : fields[found->second];
-    };
-    auto number = [&](const char* name) { return static_cast<std::uint64_t>(parse_int(text(name)).value_or(0)); };
-    if (column.empty() || fields.size() < 2) continue;
-    ServerCounters counters{.requests = number("req_tot"),
-                            .answers_2xx = number("hrsp_2xx"),
-                            .answers_3xx = number("hrsp_3xx"),
-                            .answers_4xx = number("hrsp_4xx"),
-                            .answers_5xx = number("hrsp_5xx"),
-                            .connect_errors = number("econ"),
-                            .active = number("scur")};
-    if (fields[1] == "FRONTEND") {
-      stats.listeners[fields[0]] = counters;
-    } else if (fields[1] != "BACKEND" && fields[1] != "relay") {
-      std::string address = text("addr");
-      std::size_t colon = address.rfind(':');
-      if (colon == std::string::npos || address.starts_with(kNowhere)) continue;
-      // HAProxy counts a server's sessions, one a request in this mode.
-      counters.requests = number("stot");
-      stats.servers.push_back({fields[0], address.substr(0, colon),
-                               static_cast<int>(parse_int(address.substr(colon + 1)).value_or(0)), counters});
-    }
-  }
-  return stats;
-}
-
 }  // namespace kiln::region::elb

@@ -60,7 +60,5 @@ Changes changes(const SlotTable& from, const SlotTable& to);
 SlotTable parse_servers_state(std::string_view text);
 // Whether the two send requests to the same servers in the same proportion; closed and free slots are alike.
 bool same_traffic(const SlotTable& one, const SlotTable& other);
-// Reads "show stat" (CSV).
-BalancerStats parse_stat(std::string_view csv);
 
 }  // namespace kiln::region::elb

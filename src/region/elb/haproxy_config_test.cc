@@ -122,21 +122,6 @@ TEST(HaproxyState, IsReadBackFromItsOwnWords) {
   EXPECT_FALSE(same_traffic(table, other));
 }
 
-TEST(HaproxyState, CountsByServerAndListener) {
-  BalancerStats stats = parse_stat(
-      "# pxname,svname,scur,stot,econ,hrsp_2xx,hrsp_3xx,hrsp_4xx,hrsp_5xx,req_tot,addr,\n"
-      "listener-1,FRONTEND,1,9,,90,1,2,3,96,,\n"
-      "web,s1,2,50,1,45,0,1,2,,172.31.0.10:80,\n"
-      "web,s2,0,0,0,0,0,0,0,,192.0.2.1:1,\n"
-      "web,BACKEND,2,50,1,45,0,1,2,,,\n");
-  ASSERT_EQ(stats.servers.size(), 1U);
-  EXPECT_EQ(stats.servers[0].address, "172.31.0.10");
-  EXPECT_EQ(stats.servers[0].port, 80);
-  EXPECT_EQ(stats.servers[0].counters.requests, 50U);
-  EXPECT_EQ(stats.servers[0].counters.answers_5xx, 2U);
-  EXPECT_EQ(stats.listeners.at("listener-1").requests, 96U);
-}
-
 TEST(SimulatedBalancerDeathTest, AbortsOnARouteToNoGroup) {
   host::SimulatedLoop loop(Time{});
   SimulatedBalancer balancer(loop);

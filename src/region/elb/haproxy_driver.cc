@@ -70,8 +70,6 @@ void HaproxyDriver::bring_to(const BalancerState& wanted) {
   certain_ = true;
 }
 
-BalancerStats read_stats(const HaproxySite& site) { return parse_stat(ask_haproxy(site.admin_socket(), "show stat")); }
-
 void HaproxyDriver::end() {
   if (!process_) process_ = find_process();
   if (process_) host::end_process(*process_, kEndGrace, SIGTERM);

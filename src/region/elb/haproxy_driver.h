@@ -10,9 +10,6 @@
 
 namespace kiln::region::elb {
 
-// Asks the running HAProxy for its counters; from any thread.
-BalancerStats read_stats(const HaproxySite& site);
-
 class HaproxyDriver {
  public:
   explicit HaproxyDriver(HaproxySite site) : site_(std::move(site)) {}

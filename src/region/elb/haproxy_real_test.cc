@@ -29,7 +29,7 @@ constexpr int kPort = 8080;
 class RealHaproxy : public ::testing::Test {
  protected:
   void SetUp() override {
-    if (getuid() != 0) GTEST_SKIP() << "needs root";
+    ASSERT_EQ(getuid(), 0u) << "real load balancers need root: sudo ctest -L e2e";
     ns = std::make_unique<testing::TestNamespace>();
     // The kernel's limit for a socket's path is short; so is this one.
     folder = std::make_unique<host::TemporaryFolder>("elb", "/tmp");
@@ -66,16 +66,6 @@ class RealHaproxy : public ::testing::Test {
           state, [&](std::exception_ptr failure) { failure ? promise.set_exception(failure) : promise.set_value(); });
     });
     promise.get_future().get();
-  }
-
-  BalancerStats stats() {
-    std::promise<BalancerStats> promise;
-    host::call_on(loop, [&] {
-      balancer->stats([&](std::exception_ptr failure, BalancerStats result) {
-        failure ? promise.set_exception(failure) : promise.set_value(std::move(result));
-      });
-    });
-    return promise.get_future().get();
   }
 
   TinyServer& server(int number) {
@@ -230,10 +220,6 @@ TEST_F(RealHaproxy, SharesRequestsByWeightAndChangesWeightsWithoutAReload) {
   EXPECT_EQ(share_of_green(), 1.0);
   expect_none_failed(load, 500);
   EXPECT_EQ(info("description"), generation);
-  auto counted = stats();
-  ASSERT_EQ(counted.servers.size(), 2U);
-  EXPECT_GT(counted.servers[0].counters.answers_2xx, 0U);
-  EXPECT_GE(counted.listeners.at("front").requests, static_cast<std::uint64_t>(load.sent()));
 }
 
 TEST_F(RealHaproxy, ARequestUnderWayFinishesWhileItsServerDrains) {

@@ -78,34 +78,16 @@ void SimulatedBalancer::apply(BalancerState state, Done done) {
               });
 }
 
-void SimulatedBalancer::stats(std::function<void(std::exception_ptr, BalancerStats)> done) {
-  loop_.post([done = std::move(done), stats = stats_] { done(nullptr, stats); });
-}
-
 std::optional<std::pair<std::string, int>> SimulatedBalancer::route(const std::string& address, int port,
                                                                     host::Random& random) {
   for (const ListenerState& listener : state_.listeners) {
     if (listener.address != address || listener.port != port) continue;
-    ServerCounters& front = stats_.listeners[listener.key];
-    ++front.requests;
     const RouteState* route = choose(listener.routes, random, [](const RouteState& one) { return one.weight; });
     const GroupState* group = route == nullptr ? nullptr : find_group(state_, route->group);
     const ServerState* server = group == nullptr ? nullptr : choose(group->servers, random, [](const ServerState& one) {
       return one.mode == ServerMode::accepting ? one.share_percent : 0;
     });
-    if (server == nullptr) {
-      ++front.answers_5xx;
-      return std::nullopt;
-    }
-    ++front.answers_2xx;
-    for (BalancerStats::Server& known : stats_.servers) {
-      if (known.group == group->key && known.address == server->address && known.port == server->port) {
-        ++known.counters.requests;
-        ++known.counters.answers_2xx;
-        return std::pair(server->address, server->port);
-      }
-    }
-    stats_.servers.push_back({group->key, server->address, server->port, {.requests = 1, .answers_2xx = 1}});
+    if (server == nullptr) return std::nullopt;
     return std::pair(server->address, server->port);
   }
   return std::nullopt;

@@ -20,11 +20,10 @@ class SimulatedBalancer final : public Balancer {
 
   void check_free(const std::string& address, int port) override;
   void apply(BalancerState state, Done done) override;
-  void stats(std::function<void(std::exception_ptr, BalancerStats)> done) override;
   void close() override { state_ = {}; }
 
   // The server (address, port) that one new request to the listener would get; nullopt is a 503, an unknown listener
-  // too. Counts as a request in `stats`.
+  // too.
   std::optional<std::pair<std::string, int>> route(const std::string& address, int port, host::Random& random);
   // What is in force.
   const BalancerState& state() const { return state_; }
@@ -36,7 +35,6 @@ class SimulatedBalancer final : public Balancer {
   host::Loop& loop_;
   Duration latency_;
   BalancerState state_;
-  BalancerStats stats_;
   std::size_t applied_ = 0;
   int failing_ = 0;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

@@ -54,8 +54,6 @@ struct FrontDoor::State {
   Identity identity;
   std::string region;
   wire::Verifier verifier;
-  // Answers of this turn; they go out when its changes are in the journal.
-  std::vector<std::pair<Answer, http::Response>> ready;
   std::mutex random_mutex;
 
   // One call on its way.
@@ -68,6 +66,8 @@ struct FrontDoor::State {
     Time began{};
     Answer answer;
   };
+  // Answers of this turn; they go out when its changes are in the journal.
+  std::vector<std::pair<std::shared_ptr<Visit>, http::Response>> ready;
 
   std::string new_request_id() {
     std::lock_guard lock(random_mutex);
@@ -80,11 +80,22 @@ struct FrontDoor::State {
     return wire::encode_error(service_or_ec2(visit.service), {code, message, visit.request_id}, status);
   }
 
+  // A fault of our own. The user sees what went wrong here: there is nobody else to ask on this machine.
+  http::Response fault(const Visit& visit, const std::string& message) {
+    const bool ec2 = service_or_ec2(visit.service).protocol == wire::Protocol::ec2;
+    return refusal(visit, ec2 ? "InternalError" : "InternalFailure", message, 500);
+  }
+
   void turn_end() {
-    journal.commit();
-    std::vector<std::pair<Answer, http::Response>> out;
+    std::vector<std::pair<std::shared_ptr<Visit>, http::Response>> out;
     out.swap(ready);
-    for (auto& [answer, response] : out) answer(std::move(response));
+    try {
+      journal.commit();
+    } catch (const Error& error) {
+      for (auto& [visit, response] : out) visit->answer(fault(*visit, error.what()));
+      throw;  // what we know is ahead of what is kept: the process must end
+    }
+    for (auto& [visit, response] : out) visit->answer(std::move(response));
   }
 
   // Who asks for what; throws ApiError.
@@ -124,9 +135,7 @@ struct FrontDoor::State {
     } catch (const ApiError& error) {
       return refusal(visit, error.code(), error.message(), error.http_status());
     } catch (const std::exception& error) {
-      // The user sees what went wrong here: there is nobody else to ask on this machine.
-      return refusal(visit, visit.service->protocol == wire::Protocol::ec2 ? "InternalError" : "InternalFailure",
-                     error.what(), 500);
+      return fault(visit, error.what());
     }
   }
 };
@@ -155,9 +164,10 @@ void FrontDoor::handle(http::Request request, Answer answer) {
     return visit->answer(state.refusal(*visit, error.code(), error.message(), error.http_status()));
   } catch (const wire::DecodeError& error) {
     return visit->answer(state.refusal(*visit, error.code(), error.message(), 400));
+  } catch (const std::exception& error) {
+    return visit->answer(state.fault(*visit, error.what()));
   }
-  state.loop.post(
-      [&state, visit, input] { state.ready.emplace_back(std::move(visit->answer), state.run(*visit, input.get())); });
+  state.loop.post([&state, visit, input] { state.ready.emplace_back(visit, state.run(*visit, input.get())); });
 }
 
 }  // namespace kiln::region

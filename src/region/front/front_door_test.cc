@@ -4,7 +4,9 @@
 
 #include <gmock/gmock.h>
 
+#include <cerrno>
 #include <stdexcept>
+#include <system_error>
 
 #include "base/error.h"
 #include "region/testing/ec2_world.h"
@@ -142,6 +144,43 @@ TEST_F(FrontDoorTest, AnswersOnlyForWhatIsWrittenDown) {
   EXPECT_TRUE(loop.run_while_not([&] { return answered; }, Duration(1000)));
 }
 
+TEST_F(FrontDoorTest, AJournalThatCannotBeWrittenIsAnsweredAndEndsTheControlPlane) {
+  std::string image = register_image();
+  journal.before_commit([] { throw Error(ErrorCode::disk_full, "committing: database or disk is full"); });
+  api::RunInstancesRequest input = run_request(image);
+  http::Request request = request_of(api::RunInstances::operation(), &input);
+  sign(request, api::RunInstances::operation());
+  std::optional<http::Response> answer;
+  life->front.handle(request, [&](http::Response response) { answer = std::move(response); });
+  EXPECT_THROW(loop.run_for(Duration(1000)), Error) << "what is in memory is not on the disk";
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(answer->status, 500);
+  EXPECT_EQ(wire::decode_error(ec2_service(), *answer)->code, "InternalError");
+  EXPECT_THAT(wire::decode_error(ec2_service(), *answer)->message, HasSubstr("disk is full"));
+  journal.before_commit({});
+  die();
+  start();
+  EXPECT_TRUE(life->ec2.instances().empty()) << "what was answered with an error was not done";
+}
+
+TEST_F(FrontDoorTest, AFaultWhileARequestIsPreparedIsA500Too) {
+  Handlers broken;
+  broken.on<api::DescribeVpcs>([](const Call&, const auto&) { return api::DescribeVpcsResult{}; });
+  broken.before<api::DescribeVpcs>(
+      [](const auto&) { throw std::system_error(EIO, std::generic_category(), "reading"); });
+  FrontDoor front(loop, random, journal, broken, log, Identity{testing::kAccount, "AKIDEXAMPLE", "the secret"},
+                  testing::kRegion);
+  api::DescribeVpcsRequest vpcs;
+  http::Request request = request_of(api::DescribeVpcs::operation(), &vpcs);
+  sign(request, api::DescribeVpcs::operation());
+  std::optional<http::Response> answer;
+  front.handle(request, [&](http::Response response) { answer = std::move(response); });
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(answer->status, 500);
+  EXPECT_EQ(wire::decode_error(ec2_service(), *answer)->code, "InternalError");
+  EXPECT_THAT(host::read_file(folder.path() / "requests.log"), HasSubstr(" ec2 DescribeVpcs 0 ms 500 InternalError\n"));
+}
+
 TEST_F(FrontDoorTest, AFaultOfOursIsA500ThatNamesTheRequest) {
   Handlers broken;
   broken.on<api::DescribeVpcs>([](const Call&, const auto&) -> api::DescribeVpcsResult {
@@ -209,12 +248,21 @@ TEST_F(FrontDoorTest, WritesOneLineForEachCallAndNoSecret) {
   EXPECT_THAT(lines, Not(HasSubstr("the secret")));
 }
 
+TEST(RequestLog, WritesNoLineThatACallerHasMadeUp) {
+  host::TemporaryFolder folder("kiln-log-test-");
+  RequestLog log(folder.path() / "requests.log");
+  log.add(Time{}, "", "ec2", "Run\n2026-11-24T03:00:00.000Z AKID ec2 \x1b[2J\\x41", Duration(1), 403, "AuthFailure");
+  EXPECT_EQ(host::read_file(folder.path() / "requests.log"),
+            format_iso8601(Time{}) +
+                " - ec2 Run\\x0a2026-11-24T03:00:00.000Z\\x20AKID\\x20ec2\\x20\\x1b[2J\\x5cx41 1 ms 403 AuthFailure\n");
+}
+
 TEST(RequestLog, StaysBounded) {
   host::TemporaryFolder folder("kiln-log-test-");
   host::Path path = folder.path() / "requests.log";
   RequestLog log(path);
   std::string long_name(8000, 'x');
-  for (int i = 0; i < 400; ++i) log.add(Time{}, "caller", "ec2", long_name, Duration(1), 200, "ok");
+  for (int i = 0; i < 8000; ++i) log.add(Time{}, "caller", "ec2", long_name, Duration(1), 200, "ok");
   EXPECT_LT(std::filesystem::file_size(path), std::size_t{2} << 20);
   EXPECT_LT(std::filesystem::file_size(path.string() + ".old"), std::size_t{2} << 20);
   EXPECT_EQ(host::list_folder(folder.path()).size(), 2u);

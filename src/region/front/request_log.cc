@@ -4,6 +4,25 @@
 #include <fmt/format.h>
 
 namespace kiln::region {
+namespace {
+
+// One word of a line, whatever a stranger has sent: names are written down before the signature is looked at.
+std::string field(const std::string& text) {
+  constexpr std::size_t kMax = 200;  // AWS's longest operation has 60
+  std::string out;
+  for (const char c : text.substr(0, kMax)) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte <= ' ' || byte >= 0x7f || c == '\\') {
+      out += fmt::format("\\x{:02x}", byte);
+    } else {
+      out += c;
+    }
+  }
+  if (text.size() > kMax) out += "...";
+  return out.empty() ? "-" : out;
+}
+
+}  // namespace
 
 void RequestLog::add(Time when, const std::string& caller, const std::string& service, const std::string& operation,
                      Duration took, int status, const std::string& outcome) {
@@ -17,9 +36,8 @@ void RequestLog::add(Time when, const std::string& caller, const std::string& se
     std::filesystem::rename(path_, path_.string() + ".old", ignored);
     file_.open(path_, std::ios::app);
   }
-  file_ << fmt::format("{} {} {} {} {} ms {} {}\n", format_iso8601(when), caller.empty() ? "-" : caller,
-                       service.empty() ? "-" : service, operation.empty() ? "-" : operation, took.count(), status,
-                       outcome)
+  file_ << fmt::format("{} {} {} {} {} ms {} {}\n", format_iso8601(when), field(caller), field(service),
+                       field(operation), took.count(), status, field(outcome))
         << std::flush;
 }
 

@@ -39,6 +39,7 @@ inline constexpr const char* kAccount = "123456789012";
 class Ec2World : public ::testing::Test {
  protected:
   void SetUp() override {
+    options.say = [this](const std::string& line) { said.push_back(line); };
     network.open();
     start();
   }
@@ -175,6 +176,7 @@ class Ec2World : public ::testing::Test {
   wire::Credentials credentials{"AKIDEXAMPLE", "the secret", ""};
   std::string signed_region = kRegion;
   std::string last_message;
+  std::vector<std::string> said;  // what the region's log would hold
   std::unique_ptr<Life> life;
 };
 

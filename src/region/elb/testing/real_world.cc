@@ -91,7 +91,8 @@ TestNamespace::~TestNamespace() { machine::remove_namespace(name_); }
 
 TinyServer::TinyServer(const TestNamespace& where, std::string address, int port, std::string name)
     : address_(std::move(address)), port_(port), name_(std::move(name)) {
-  listener_ = machine::open_socket_in(where.path(), AF_INET, SOCK_STREAM | SOCK_CLOEXEC);
+  machine::run_in_namespace(
+      where.path(), [this] { listener_ = host::FileDescriptor(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)); });
   int on = 1;
   setsockopt(listener_.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
   sockaddr_in here = socket_address(address_, port_);
