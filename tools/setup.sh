@@ -33,12 +33,10 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 
 # The clients that the end-to-end tests use: the newest of PyPI, because Debian's cannot send the newer members.
-if [ "${1:-}" = "--test" ] && [ ! -x build/venv/bin/aws ]; then
+if [ "${1:-}" = "--test" ] && [ ! -e build/venv/.whole ]; then
   echo "setup: installing the AWS CLI and boto3 into build/venv"
-  mkdir -p build
-  python3 -m venv build/venv.new
-  build/venv.new/bin/pip -q install --disable-pip-version-check awscli boto3
-  rm -rf build/venv && mv build/venv.new build/venv
-  # Scripts of a moved environment name its old place.
-  sed -i "s|build/venv.new/|build/venv/|" build/venv/bin/* 2>/dev/null || true
+  rm -rf build/venv
+  python3 -m venv build/venv
+  build/venv/bin/pip -q install --disable-pip-version-check awscli boto3
+  touch build/venv/.whole
 fi

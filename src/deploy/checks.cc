@@ -214,9 +214,8 @@ std::vector<std::string> refusals(const Wanted& wanted, const Fleet& fleet) {
                     fleet.group->name, fleet.group->template_version_text));
   }
   if (const auto* refresh = fleet.active_refresh()) {
-    out.push_back(
-        fmt::format("an instance refresh of {} that is not Kiln's is under way ({}, {}): wait for it or cancel it",
-                    wanted.names.group, refresh->id, refresh->status));
+    out.push_back(fmt::format("an instance refresh of {} is under way already ({}, {}): wait for it or cancel it",
+                              wanted.names.group, refresh->id, refresh->status));
   }
   if (wanted.template_version && matching_version(wanted, fleet) == 0) {
     out.push_back(fmt::format("version {} of the launch template {} is not there any more", *wanted.template_version,

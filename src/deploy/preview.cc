@@ -16,15 +16,13 @@ using fleet::Fleet;
 
 constexpr std::size_t kInstancesNamed = 4;
 
-std::string ids(const Fleet& fleet) {
-  std::vector<std::string> named;
-  std::size_t count = 0;
-  for (const auto& instance : fleet.group->instances) {
-    if (instance.leaving()) continue;
-    if (++count <= kInstancesNamed) named.push_back(short_id(instance.id));
+std::string named(const std::vector<std::string>& instances) {
+  std::vector<std::string> ids;
+  for (const std::string& id : instances) {
+    if (ids.size() < kInstancesNamed) ids.push_back(short_id(id));
   }
-  std::string text = fmt::format("{}", fmt::join(named, ", "));
-  return count > kInstancesNamed ? fmt::format("{} and {} more", text, count - kInstancesNamed) : text;
+  std::string text = fmt::format("{}", fmt::join(ids, ", "));
+  return instances.size() > ids.size() ? fmt::format("{} and {} more", text, instances.size() - ids.size()) : text;
 }
 
 class Teller {
@@ -95,9 +93,12 @@ class Teller {
 
   void replacement() {
     const auto& group = *fleet_.group;
-    const auto leaves = std::ranges::count_if(group.instances, [&](const fleet::Instance& instance) {
-      return !instance.leaving() && (version_ == 0 || instance.template_version != version_);
-    });
+    std::vector<std::string> leaving;
+    for (const fleet::Instance& instance : group.instances) {
+      const bool old = version_ == 0 || instance.template_version != version_;
+      if (old && !instance.leaving()) leaving.push_back(instance.id);
+    }
+    const auto leaves = leaving.size();
     if (version_ != 0 && group.template_version == version_ && leaves == 0) {
       line("keep", fmt::format("{} of {}", counted(group.desired, "instance"), wanted_.version));
       out_.capacity = {fmt::format("{} {} all the time", wanted_.version, group.desired)};
@@ -107,7 +108,7 @@ class Teller {
     const int percent = max_healthy_percentage(group.desired, wanted_.fleet.max);
     line("replace", fmt::format("{} of {} by {} of {}, new ones first", counted(leaves, "instance"), from_,
                                 group.desired, wanted_.version));
-    line("end", fmt::format("{}: each after the new ones are healthy and {} of draining", ids(fleet_),
+    line("end", fmt::format("{}: each after the new ones are healthy and {} of draining", named(leaving),
                             format_duration(wanted_.fleet.drain)));
     out_.capacity = {
         fmt::format("{} {} → 0, {} 0 → {}", from_, leaves, wanted_.version, group.desired),

@@ -45,7 +45,9 @@ int run_destroy(Context& context, const std::vector<std::string>& words) {
     say(fmt::format("nothing of {} is there", session.names.title()));
     return 0;
   }
-  talk(trim(deploy::describe(plan)));
+  std::string named = deploy::describe(plan);
+  named.pop_back();  // its last newline: talk adds one
+  talk(named);
   if (!yes && !confirmed(session.names)) throw Error(ErrorCode::cancelled, "nothing was ended");
   context.watch_interrupts();
   deploy::DestroyOptions options;
