@@ -146,6 +146,11 @@ TEST_P(PublishedCase, IsAcceptedAsAwsSignedIt) {
     http::Request golden = parse_message(c.golden("header-signed-request.txt"));
     golden.path = c.request.path;
     Verification result = c.verifier().verify(golden, c.time + Duration(60'000));
+    const std::string hash = sha256(golden.body).hex();
+    if (canonical_request(golden, {}, hash, true) == canonical_request(golden, {}, hash, false)) {
+      EXPECT_TRUE(std::holds_alternative<Verified>(result)) << "its path is normal as it stands";
+      return;
+    }
     ASSERT_TRUE(std::holds_alternative<Refused>(result));
     EXPECT_EQ(std::get<Refused>(result).failure, AuthFailure::signature_mismatch);
     return;

@@ -117,7 +117,7 @@ TEST_P(KilledAtEvery, CommitOfTheRegionItGoesOnToTheSameEnd) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Tales, KilledAtEvery, ::testing::ValuesIn(kTales),
-                         [](const auto& info) { return std::string(info.param.name); });
+                         [](const auto& tale) { return std::string(tale.param.name); });
 
 // Both die, again and again, at places that the seed chooses.
 class KilledAtRandom : public ::testing::TestWithParam<std::uint64_t> {};
