@@ -239,6 +239,18 @@ TEST(DecodeRequest, BoundsDepthAndNumber) {
       DecodeError);
 }
 
+TEST(DecodeResponse, RefusesAnAnswerThatIsNestedTooDeeplyAsInvalid) {
+  const Operation& get = ssm::GetParameter::operation();
+  http::Response response;
+  response.body = R"({"Parameter":)" + std::string(10'000, '[');
+  try {
+    decode_response(get, response, get.make_output().get());
+    ADD_FAILURE() << "nothing was thrown";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::invalid);
+  }
+}
+
 TEST(Errors, AreReadByTheClientInEveryProtocol) {
   for (const Service* service : services()) {
     http::Response response = encode_error(*service, {"SomeCode", "it <failed> & \"more\"", "id-9"}, 400);

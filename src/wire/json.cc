@@ -163,12 +163,9 @@ void decode_json(const Shape& shape, std::string_view body, void* value, bool st
     if (at > 2 * kDepthMax) refuse("the body is nested too deeply");
     return true;
   };
-  json parsed = json::parse(body.empty() && strict ? std::string_view("{}") : body, bounded, false);
-  if (parsed.is_discarded()) {
-    if (strict) refuse("the body is not JSON");
-    throw Error(ErrorCode::invalid, fmt::format("an answer is not JSON: {}", body.substr(0, 200)));
-  }
   try {
+    const json parsed = json::parse(body.empty() && strict ? std::string_view("{}") : body, bounded, false);
+    if (parsed.is_discarded()) refuse(fmt::format("the body is not JSON: {}", body.substr(0, 200)));
     Reader(strict).read(shape, parsed, value, "", 0);
   } catch (const DecodeError& error) {
     if (strict) throw;

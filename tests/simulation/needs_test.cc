@@ -142,8 +142,10 @@ TEST(Scaling, DuringADeploymentIsHarmless) {
   int looks = 0;
   world.on_look = [&](const deploy::Moment&) {
     if (++looks != 4) return;
-    world.client().call<wire::autoscaling::SetDesiredCapacity>(
-        {.auto_scaling_group_name = world.names.group, .desired_capacity = 4});
+    wire::autoscaling::SetDesiredCapacityType request;
+    request.auto_scaling_group_name = world.names.group;
+    request.desired_capacity = 4;
+    world.client().call<wire::autoscaling::SetDesiredCapacity>(request);
   };
   EXPECT_EQ(world.deploy("1.1.0").outcome, Outcome::done);
   EXPECT_GT(looks, 4);
@@ -160,7 +162,9 @@ TEST(ARollback, ToAnImageThatIsGoneIsRefusedBeforeAnythingChanges) {
   world.deploy("1.0.0");
   world.publish("1.1.0");
   world.deploy("1.1.0");
-  world.client().call<wire::ec2::DeregisterImage>({.image_id = world.wanted("1.0.0").ami});
+  wire::ec2::DeregisterImageRequest request;
+  request.image_id = world.wanted("1.0.0").ami;
+  world.client().call<wire::ec2::DeregisterImage>(request);
   EXPECT_THROW(world.roll_back(), Error);
   world.expect_all_on("1.1.0");
 }

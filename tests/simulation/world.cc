@@ -297,7 +297,11 @@ deploy::Result World::roll_back_whatever_happens() {
   const std::size_t before = finished().size();
   return whatever_happens([&] {
     if (const auto all = finished(); all.size() > before) {
-      return deploy::Result{.id = all.back().id, .outcome = *all.back().outcome, .why = all.back().why};
+      deploy::Result result;
+      result.id = all.back().id;
+      result.outcome = *all.back().outcome;
+      result.why = all.back().why;
+      return result;
     }
     return roll_back();
   });
@@ -329,7 +333,9 @@ std::vector<std::string> World::ledger_kinds() {
   ledger::Ledger ledger = open_ledger();
   EXPECT_TRUE(ledger.verify().ok());
   std::vector<std::string> out;
-  for (const ledger::Entry& entry : ledger.read({.limit = 0})) out.push_back(entry.kind);
+  ledger::Query all;
+  all.limit = 0;
+  for (const ledger::Entry& entry : ledger.read(all)) out.push_back(entry.kind);
   return out;
 }
 

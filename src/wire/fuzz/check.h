@@ -63,9 +63,10 @@ inline void check_response(const Operation& operation, std::string body) {
     return;
   }
   auto again = operation.make_output();
-  decode_response(operation, encode_response(operation, output.get(), "id"), again.get());
-  KILN_ASSERT(encode_json(*operation.output, output.get()) == encode_json(*operation.output, again.get()),
-              "an answer changed on its way");
+  const http::Response written = encode_response(operation, output.get(), "id");
+  decode_response(operation, written, again.get());
+  // Compared as it is written: XML cannot carry the control characters that an answer may hold.
+  KILN_ASSERT(written.body == encode_response(operation, again.get(), "id").body, "an answer changed on its way");
 }
 
 }  // namespace kiln::wire::fuzz
