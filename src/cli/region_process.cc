@@ -2,6 +2,7 @@
 #include "cli/region_process.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <nlohmann/json.hpp>
 
@@ -342,6 +343,7 @@ void stop_region(Context& context, const std::string& name) {
   if (!std::filesystem::exists(context.region_folder(name))) return;
   auto lock = end_control_plane(context, name);
   if (owns_slot(slot_owner(context, name))) remove_real_things(context, name);
+  if (::geteuid() == 0) machine::Slot::tidy(kStopWords, context.clock.now());
 }
 
 void reset_region(Context& context, const std::string& name) {

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "machine/internal/quick_file.h"
 
 namespace kiln::machine {
 namespace {
@@ -67,7 +68,7 @@ Slot Slot::take_in_folder(const host::Path& owner, std::string_view what, Time n
     auto lock = host::FileLock::try_take(options.folder / std::to_string(slot), what, now);
     // Somebody may have become the owner between the look and the lock, and have died since.
     if (!lock || !owner_of(slot, options).empty()) continue;
-    host::write_file(owner_file(slot), self + "\n");
+    write_quick_file(owner_file(slot), self + "\n");
     return Slot(slot, owner_file(slot), std::move(*lock));
   }
   throw Error(
@@ -76,18 +77,32 @@ Slot Slot::take_in_folder(const host::Path& owner, std::string_view what, Time n
       "Stop or reset a region that is not needed any more.");
 }
 
+void Slot::tidy(std::string_view what, Time now, const SlotOptions& options) {
+  for (int slot = 0; slot < kSlots; ++slot) {
+    const host::Path file = options.folder / std::to_string(slot);
+    std::error_code ignored;
+    if (!std::filesystem::exists(file, ignored) || !owner_of(slot, options).empty()) continue;
+    auto lock = host::FileLock::try_take(file, what, now);
+    if (!lock || !owner_of(slot, options).empty()) continue;
+    Slot(slot, options.folder / fmt::format("{}.owner", slot), std::move(*lock)).release();
+  }
+}
+
 std::string Slot::name() const { return slot_name(number_); }
 
 std::string Slot::loopback_address(int number) const { return slot_loopback_address(number_, number); }
 
 void Slot::release() {
   if (!lock_) return;
-  std::error_code ignored;
-  std::filesystem::remove(owner_file_, ignored);
+  const host::Path folder = owner_file_.parent_path();
+  // Also what a process left that died while it wrote the file.
+  for (const std::string& file : host::list_folder(folder)) {
+    std::error_code ignored;
+    if (file.starts_with(owner_file_.filename().string())) std::filesystem::remove(folder / file, ignored);
+  }
   lock_->remove();
   lock_.reset();
   // With the last region the folders go too; they are not empty before.
-  const host::Path folder = owner_file_.parent_path();
   if (::rmdir(folder.c_str()) == 0) ::rmdir(folder.parent_path().c_str());
 }
 

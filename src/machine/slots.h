@@ -32,6 +32,9 @@ class Slot {
   int number() const { return number_; }
   std::string name() const;                        // "kiln7"
   std::string loopback_address(int number) const;  // 127.77.<slot>.<number>; number from 1 to 254, else Error(conflict)
+  // Removes what is left of slots that nobody owns: of a process that died between locking a slot and owning it.
+  static void tidy(std::string_view what, Time now, const SlotOptions& options = {});
+
   // Gives the slot back for others and removes its files. Call it when nothing named by it is left.
   void release();
 

@@ -1,6 +1,7 @@
 // Slots: tested in a folder of their own, with lock files and owner files as on a host.
 #include "machine/slots.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <vector>
@@ -65,6 +66,16 @@ TEST_F(Slots, AReleasedSlotIsFree) {
   Slot a = take("a");
   a.release();
   EXPECT_EQ(take("b").number(), 0);
+}
+
+TEST_F(Slots, AreTidiedOfADeathBeforeTheyHadAnOwner) {
+  Slot a = take("a");
+  { const Slot dies = take("b"); }
+  std::filesystem::rename(options_.folder / "1.owner", options_.folder / "1.owner.77.tmp");
+  Slot::tidy("test", Time{}, options_);
+  EXPECT_THAT(host::list_folder(options_.folder), ::testing::UnorderedElementsAre("0", "0.owner"));
+  a.release();
+  EXPECT_FALSE(std::filesystem::exists(options_.folder));
 }
 
 TEST_F(Slots, AnOwnerWhoseFolderIsGoneIsForgottenWhenItsNamesAreGoneToo) {

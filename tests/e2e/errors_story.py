@@ -82,6 +82,7 @@ class Errors(world.Story):
         self.assertEqual(self.kiln.region()["endpoint"], endpoint, "it comes back where its clients look for it")
         self.assertEqual(self.kiln.json("region", "env")["AWS_ENDPOINT_URL"], endpoint)
         os.kill(self.kiln.region()["pid"], signal.SIGKILL)
+        world.wait_until("the region is dead", lambda: not listens(endpoint), budget=10)
         with socket.socket() as taken:
             taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             taken.bind(("127.0.0.1", int(endpoint.rsplit(":", 1)[1])))
@@ -102,8 +103,7 @@ class Errors(world.Story):
 
     def test_a_region_that_does_not_answer(self) -> None:
         self.kiln.run("region", "start", "--port", "0")
-        pid = self.kiln.region()["pid"]
-        os.kill(pid, signal.SIGKILL)
+        os.kill(self.kiln.region()["pid"], signal.SIGKILL)
         world.wait_until("the region is dead", lambda: not self.kiln.region()["running"])
         self.fails(1, "status", says=("no region 'default' runs", "kiln region start"))
 
@@ -186,6 +186,12 @@ class Errors(world.Story):
         database.close()
         self.fails(6, "ledger", "verify", says=("entry 1", "altered"))
         self.fails(2, "ledger", "verify", "--head", "x@y", says=("NUMBER@DIGEST", "x@y"))
+
+
+def listens(endpoint: str) -> bool:
+    host, port = endpoint.removeprefix("http://").split(":")
+    with socket.socket() as probe:
+        return probe.connect_ex((host, int(port))) == 0
 
 
 if __name__ == "__main__":
