@@ -55,7 +55,7 @@ std::vector<std::string> unit_arguments(const std::string& name, const Limits& l
                                    // The kernel ends the hog; what to do then is the machine's own init's matter.
                                    "--property=OOMPolicy=continue", fmt::format("--property=TasksMax={}", kTasksMax),
                                    // The pseudo devices that systemd always allows, and nothing else: the same as
-                                   // `kDevices` on the other kinds of host.
+                                   // `device_rules` on hosts with cgroup v1.
                                    "--property=DevicePolicy=closed"};
   if (limits.memory_bytes > 0) {
     argv.push_back(fmt::format("--property=MemoryMax={}", limits.memory_bytes));

@@ -66,6 +66,18 @@ Deaths count_steps(Story story) {
 
 class KilledAtEvery : public ::testing::TestWithParam<Tale> {
  protected:
+  void dies_at_every(int Deaths::*kind) {
+    const int steps = count_steps(GetParam().story).*kind;
+    ASSERT_GE(steps, 1);
+    for (int step = 1; step <= steps && !HasFailure(); ++step) {
+      SCOPED_TRACE(fmt::format("step {} of {}", step, steps));
+      Deaths deaths;
+      deaths.*kind = step;
+      dies_at(deaths);
+    }
+  }
+
+ private:
   void dies_at(const Deaths& deaths) {
     World world;
     prepare(world, GetParam().story);
@@ -79,42 +91,14 @@ class KilledAtEvery : public ::testing::TestWithParam<Tale> {
   }
 };
 
-TEST_P(KilledAtEvery, AppendOfTheLedgerItGoesOnToTheSameEnd) {
-  const int steps = count_steps(GetParam().story).append;
-  ASSERT_GE(steps, 1);
-  for (int step = 1; step <= steps && !HasFailure(); ++step) {
-    SCOPED_TRACE(fmt::format("append {} of {}", step, steps));
-    dies_at({.append = step});
-  }
-}
+TEST_P(KilledAtEvery, AppendOfTheLedgerItGoesOnToTheSameEnd) { dies_at_every(&Deaths::append); }
 
-TEST_P(KilledAtEvery, CallBeforeItGoesOutItGoesOnToTheSameEnd) {
-  const int steps = count_steps(GetParam().story).before_call;
-  ASSERT_GE(steps, 1);
-  for (int step = 1; step <= steps && !HasFailure(); ++step) {
-    SCOPED_TRACE(fmt::format("before call {} of {}", step, steps));
-    dies_at({.before_call = step});
-  }
-}
+TEST_P(KilledAtEvery, CallBeforeItGoesOutItGoesOnToTheSameEnd) { dies_at_every(&Deaths::before_call); }
 
 // The call took effect, and nobody knows.
-TEST_P(KilledAtEvery, CallBeforeItsAnswerIsReadItGoesOnToTheSameEnd) {
-  const int steps = count_steps(GetParam().story).after_call;
-  ASSERT_GE(steps, 1);
-  for (int step = 1; step <= steps && !HasFailure(); ++step) {
-    SCOPED_TRACE(fmt::format("after call {} of {}", step, steps));
-    dies_at({.after_call = step});
-  }
-}
+TEST_P(KilledAtEvery, CallBeforeItsAnswerIsReadItGoesOnToTheSameEnd) { dies_at_every(&Deaths::after_call); }
 
-TEST_P(KilledAtEvery, CommitOfTheRegionItGoesOnToTheSameEnd) {
-  const int steps = count_steps(GetParam().story).commit;
-  ASSERT_GE(steps, 1);
-  for (int step = 1; step <= steps && !HasFailure(); ++step) {
-    SCOPED_TRACE(fmt::format("commit {} of {}", step, steps));
-    dies_at({.commit = step});
-  }
-}
+TEST_P(KilledAtEvery, CommitOfTheRegionItGoesOnToTheSameEnd) { dies_at_every(&Deaths::commit); }
 
 INSTANTIATE_TEST_SUITE_P(Tales, KilledAtEvery, ::testing::ValuesIn(kTales),
                          [](const auto& tale) { return std::string(tale.param.name); });
