@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Writes C++ from a pinned model: the structures and the tables that describe them (src/wire/shape.h).
 
-usage: generate_wire.py MODEL OUTPUT_FOLDER
+usage: generate_wire.py MODEL OUTPUT_FOLDER [PARTS]
 
-MODEL is src/wire/models/<namespace>.json; <namespace>.h and <namespace>.cc are written into OUTPUT_FOLDER.
+MODEL is src/wire/models/<namespace>.json; <namespace>.h and <namespace>.1.cc to <namespace>.PARTS.cc are written into
+OUTPUT_FOLDER: a large service in several parts is compiled side by side.
 """
 import json
 import pathlib
@@ -130,7 +131,7 @@ class Generator:
                        f"{access}::each", f"{access}::insert"]
         else:
             fields += ["nullptr", '""', '""', "nullptr", "nullptr", "nullptr", "nullptr", "nullptr"]
-        out.append(f"const Shape k{name} = {{{', '.join(fields)}}};")
+        out.append(f"extern const Shape k{name} = {{{', '.join(fields)}}};")
         return out
 
     def described(self):
@@ -142,21 +143,33 @@ class Generator:
             names |= {shape[part]["shape"] for part in ("member", "value") if part in shape}
         return names
 
-    def source(self):
-        out = [f"// {self.metadata['serviceId']}: the tables of its messages. Made by tools/generate_wire.py.",
-               f'#include "wire/{self.namespace}.h"', "", f"namespace kiln::wire::{self.namespace} {{", "namespace {", ""]
+    def source(self, part, parts):
+        """The tables of one part (from 1); the last one has the operations too."""
         described = sorted(self.described())
+        out = [f"// {self.metadata['serviceId']}: the tables of its messages. Made by tools/generate_wire.py.",
+               f'#include "wire/{self.namespace}.h"', "", f"namespace kiln::wire::{self.namespace} {{", "namespace table {", ""]
         out += [f"extern const Shape k{name};" for name in described]
-        out.append("")
-        for name in described:
-            out += self.shape_table(name)
+        out += ["", "namespace {", ""]
+        own = described[len(described) * (part - 1) // parts:len(described) * part // parts]
+        tables = [self.shape_table(name) for name in own]
+        out += [line for lines in tables for line in lines[:-1]]
+        out += ["", "}  // namespace", ""]
+        out += [lines[-1] for lines in tables]
+        out += ["", "}  // namespace table", ""]
+        if part == parts:
+            out += self.operation_table()
+        out += [f"}}  // namespace kiln::wire::{self.namespace}", ""]
+        return "\n".join(out)
+
+    def operation_table(self):
+        out = ["namespace {", ""]
         if any(side not in operation for operation in self.operations.values() for side in ("input", "output")):
             out.append('const Shape kEmpty = {"Empty", Kind::structure, {}, {}, nullptr, "", "", nullptr, nullptr, nullptr, nullptr, '
                        "nullptr};")
         out += ["", "const Operation kOperations[] = {"]
         for name, operation in self.operations.items():
             def shape(side):
-                return f"k{operation[side]}" if side in operation else "kEmpty"
+                return f"table::k{operation[side]}" if side in operation else "kEmpty"
             out.append(f'    {{"{name}", &kService, &{shape("input")}, &{shape("output")}, make_shape<{name}::Input>, '
                        f"make_shape<{name}::Output>}},")
         meta = self.metadata
@@ -171,8 +184,7 @@ class Generator:
                 "    kOperations};", ""]
         for index, name in enumerate(self.operations):
             out.append(f"const Operation& {name}::operation() {{ return kOperations[{index}]; }}")
-        out += ["", f"}}  // namespace kiln::wire::{self.namespace}", ""]
-        return "\n".join(out)
+        return out + [""]
 
 
 def write(path, text):
@@ -186,7 +198,9 @@ def main():
     generator = Generator(model_path.stem, json.loads(model_path.read_text()))
     folder.mkdir(parents=True, exist_ok=True)
     write(folder / f"{model_path.stem}.h", generator.header())
-    write(folder / f"{model_path.stem}.cc", generator.source())
+    parts = int(sys.argv[3]) if len(sys.argv) > 3 else 1
+    for part in range(1, parts + 1):
+        write(folder / f"{model_path.stem}.{part}.cc", generator.source(part, parts))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@
 #include "wire/autoscaling.h"
 #include "wire/ec2.h"
 #include "wire/elb.h"
+#include "wire/iam.h"
 #include "wire/internal/protocols.h"
 #include "wire/ssm.h"
 #include "wire/sts.h"
@@ -20,8 +21,8 @@
 namespace kiln::wire {
 
 std::span<const Service* const> services() {
-  static const Service* const kServices[] = {&ec2::kService, &autoscaling::kService, &elb::kService, &sts::kService,
-                                             &ssm::kService};
+  static const Service* const kServices[] = {&ec2::kService, &autoscaling::kService, &elb::kService,
+                                             &iam::kService, &sts::kService,         &ssm::kService};
   return kServices;
 }
 
