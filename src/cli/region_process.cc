@@ -18,7 +18,7 @@
 #include "region/elb/prober.h"
 #include "region/elb/simulated_balancer.h"
 #include "region/elb/simulated_prober.h"
-#include "region/region.h"
+#include "region/partition.h"
 #include "store/store.h"
 
 namespace kiln::cli {
@@ -186,10 +186,10 @@ void serve(Context& context, const RegionStart& start) {
   Parts parts;
   parts.store = std::make_unique<store::Store>(context.store_folder());
   parts.log = std::make_unique<region::RequestLog>(folder / "requests.log");
-  region::Region* region = nullptr;
+  region::Partition* partition = nullptr;
   // Bound before anything is made: a port in use changes nothing.
-  auto server = bind_region(start, record, [&region](http::Request request, http::Responder respond) {
-    region->handle(std::move(request), [respond](http::Response response) { respond(std::move(response)); });
+  auto server = bind_region(start, record, [&partition](http::Request request, http::Responder respond) {
+    partition->handle(std::move(request), [respond](http::Response response) { respond(std::move(response)); });
   });
   if (real) {
     parts.journal = std::make_unique<region::FileJournal>(folder / "journal.db");
@@ -201,11 +201,11 @@ void serve(Context& context, const RegionStart& start) {
     make_simulated(parts);
   }
 
-  region::Region own({parts.loop, parts.random, *parts.journal, *parts.store, *parts.machines, *parts.network,
-                      *parts.balancer, *parts.prober, *parts.log},
-                     {record.aws_region, record.account, record.access_key, record.secret_key});
-  region = &own;
-  // However the loop ends, nobody asks the region any more when it goes.
+  region::Partition own({parts.loop, parts.random, *parts.journal, *parts.store, *parts.machines, *parts.network,
+                         *parts.balancer, *parts.prober, *parts.log},
+                        {record.aws_region, record.account, record.access_key, record.secret_key});
+  partition = &own;
+  // However the loop ends, nobody asks it any more when it goes.
   const std::unique_ptr<http::Server, void (*)(http::Server*)> stops(server.get(),
                                                                      [](http::Server* it) { it->stop(); });
   context.watch_interrupts();

@@ -22,6 +22,11 @@ void Handlers::prepare(const wire::Operation& operation, const void* input) cons
   if (it != before_.end()) it->second(input);
 }
 
+bool Handlers::settled(const wire::Operation& operation, const void* input) const {
+  auto it = settled_.find(&operation);
+  return it == settled_.end() || it->second(input);
+}
+
 std::vector<const wire::Operation*> Handlers::served() const {
   std::vector<const wire::Operation*> operations;
   for (const auto& [operation, handler] : table_) operations.push_back(operation);

@@ -19,15 +19,16 @@ inline constexpr const char* kKeyTable = "ec2.key_pair";
 inline constexpr const char* kTokenTable = "ec2.client_token";
 
 struct Ec2::State {
-  State(host::Loop& on, host::Random& chance, Journal& book, machine::Machines& hosts, machine::Network& wires,
-        const ImagePlacements& where, Options with);
+  State(host::Loop& on, host::Random& chance, Tables& book, machine::Machines& hosts, machine::Network& wires,
+        const ImagePlacements& where, LoopbackPool& pool, Options with);
 
   host::Loop& loop;
   host::Random& random;
-  Journal& journal;
+  Tables& journal;
   machine::Machines& machines;
   machine::Network& network;
   const ImagePlacements& placements;
+  LoopbackPool& public_addresses;
   Options options;
 
   std::map<std::string, Instance> instances;
@@ -40,8 +41,7 @@ struct Ec2::State {
   Vpc vpc;
   std::vector<Subnet> subnets;
   std::map<std::string, std::uint32_t> next_address;  // by subnet: where the search for a free one goes on
-  std::set<std::string> used_addresses;               // private and public ones
-  int next_public = 0;
+  std::set<std::string> used_addresses;               // private ones
   std::vector<std::function<void(const Instance&, InstanceState)>> listeners;
   std::function<bool(const std::string&)> balancer_uses;
   bool network_dirty = false;
@@ -62,14 +62,12 @@ struct Ec2::State {
   void advance(const std::string& id);  // gives the machine's host the next thing to do for this instance
   // Ending its machine failed: stays as it is and is tried again, ever more slowly.
   void end_later(Instance& instance, const std::string& failure);
-  void machine_ended(const machine::Exit& exit);
   machine::Spec spec_of(const Instance& instance, bool with_image = true) const;
   void forget_later(const Instance& instance);
-  void resume();
+  void remember_instances();
 
   // addresses.cc
   std::string take_address(const Subnet& subnet);
-  std::string take_public_address();
   std::vector<machine::Port> ports() const;
   void network_changed();
   void apply_network();  // what fails is said and tried again, ever more slowly

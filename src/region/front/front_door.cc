@@ -4,13 +4,17 @@
 #include <fmt/format.h>
 
 #include <mutex>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
+#include "region/aws_regions.h"
 #include "wire/codec.h"
 
 namespace kiln::region {
 namespace {
+
+constexpr Duration kHeldMost{10'000};  // clients give up reading after a minute
 
 wire::AuthDialect dialect_of(const wire::Service& service) {
   switch (service.protocol) {
@@ -32,15 +36,14 @@ const wire::Service& service_or_ec2(const wire::Service* service) {
 }  // namespace
 
 struct FrontDoor::State {
-  State(host::Loop& on, host::Random& chance, Journal& book, const Handlers& table, RequestLog& lines, Identity who,
-        std::string where)
-      : loop(on),
-        random(chance),
-        journal(book),
-        handlers(table),
-        log(lines),
+  State(const FrontParts& parts, const Handlers& all, Find lookup, Identity who)
+      : loop(parts.loop),
+        random(parts.random),
+        journal(parts.journal),
+        log(parts.log),
+        served(all),
+        find(std::move(lookup)),
         identity(std::move(who)),
-        region(std::move(where)),
         verifier([this](const std::string& key) -> std::optional<wire::Secret> {
           if (key != identity.access_key) return std::nullopt;
           return wire::Secret{identity.secret_key, {}, std::nullopt};
@@ -49,10 +52,10 @@ struct FrontDoor::State {
   host::Loop& loop;
   host::Random& random;
   Journal& journal;
-  const Handlers& handlers;
   RequestLog& log;
+  const Handlers& served;
+  Find find;
   Identity identity;
-  std::string region;
   wire::Verifier verifier;
   std::mutex random_mutex;
 
@@ -63,9 +66,16 @@ struct FrontDoor::State {
     std::string name;  // of the operation, as it was asked for
     std::string request_id;
     std::string access_key;
+    std::string account;
+    std::string region;
     Time began{};
     Answer answer;
+    std::shared_ptr<void> input;
+    const Handlers* handlers = nullptr;  // of account and region; once it is on the loop
+    Duration patience{0};                // uptime until which its answer may be held
   };
+  // Those whose answer waits for something to settle.
+  std::vector<std::shared_ptr<Visit>> held;
   // Answers of this turn; they go out when its changes are in the journal.
   std::vector<std::pair<std::shared_ptr<Visit>, http::Response>> ready;
 
@@ -86,7 +96,29 @@ struct FrontDoor::State {
     return refusal(visit, ec2 ? "InternalError" : "InternalFailure", message, 500);
   }
 
+  // On the loop.
+  void take(const std::shared_ptr<Visit>& visit) {
+    visit->handlers = &find(visit->account, visit->region);
+    if (visit->handlers->settled(*visit->operation, visit->input.get())) return answer(visit);
+    visit->patience = loop.clock().uptime() + kHeldMost;
+    held.push_back(visit);
+    loop.after(kHeldMost, [] {});  // a turn, at whose end it is looked at for the last time
+  }
+
+  void answer(const std::shared_ptr<Visit>& visit) { ready.emplace_back(visit, run(*visit)); }
+
+  void look_at_held() {
+    for (const std::shared_ptr<Visit>& visit : std::exchange(held, {})) {
+      if (loop.clock().uptime() < visit->patience && !visit->handlers->settled(*visit->operation, visit->input.get())) {
+        held.push_back(visit);
+      } else {
+        answer(visit);
+      }
+    }
+  }
+
   void turn_end() {
+    look_at_held();
     std::vector<std::pair<std::shared_ptr<Visit>, http::Response>> out;
     out.swap(ready);
     try {
@@ -114,21 +146,23 @@ struct FrontDoor::State {
       throw ApiError("InvalidAction",
                      fmt::format("The service '{}' is not served by this region", verified.scope.service));
     }
-    if (verified.scope.region != region && visit.service->key != "sts") {
-      throw ApiError("AuthFailure", fmt::format("The request was signed for region '{}'; this region is '{}'",
-                                                verified.scope.region, region));
+    visit.account = identity.account;
+    visit.region = verified.scope.region;
+    if (find_aws_region(visit.region) == nullptr) {
+      throw ApiError("AuthFailure",
+                     fmt::format("The request was signed for '{}', which is no AWS region", visit.region));
     }
     visit.operation = visit.service->find(visit.name);
-    if (visit.operation == nullptr || !handlers.serves(*visit.operation)) {
+    if (visit.operation == nullptr || !served.serves(*visit.operation)) {
       throw ApiError("InvalidAction", fmt::format("The action {} is not valid for this web service.",
                                                   visit.name.empty() ? "(none)" : visit.name));
     }
   }
 
-  http::Response run(const Visit& visit, const void* input) {
+  http::Response run(const Visit& visit) {
     try {
-      Call call{visit.request_id, visit.access_key, identity.account, loop.now()};
-      std::shared_ptr<void> output = handlers.run(*visit.operation, call, input);
+      Call call{visit.request_id, visit.access_key, visit.account, visit.region, loop.now()};
+      std::shared_ptr<void> output = visit.handlers->run(*visit.operation, call, visit.input.get());
       log.add(visit.began, visit.access_key, std::string(visit.service->signing_name), visit.name,
               loop.now() - visit.began, 200, "ok");
       return wire::encode_response(*visit.operation, output.get(), visit.request_id);
@@ -140,10 +174,9 @@ struct FrontDoor::State {
   }
 };
 
-FrontDoor::FrontDoor(host::Loop& loop, host::Random& random, Journal& journal, const Handlers& handlers,
-                     RequestLog& log, Identity identity, std::string region)
-    : state_(std::make_unique<State>(loop, random, journal, handlers, log, std::move(identity), std::move(region))) {
-  loop.set_turn_end([this] { state_->turn_end(); });
+FrontDoor::FrontDoor(const FrontParts& parts, const Handlers& served, Find find, Identity identity)
+    : state_(std::make_unique<State>(parts, served, std::move(find), std::move(identity))) {
+  parts.loop.set_turn_end([this] { state_->turn_end(); });
 }
 
 FrontDoor::~FrontDoor() { state_->loop.set_turn_end({}); }
@@ -154,12 +187,11 @@ void FrontDoor::handle(http::Request request, Answer answer) {
   visit->began = state.loop.now();
   visit->request_id = state.new_request_id();
   visit->answer = std::move(answer);
-  std::shared_ptr<void> input;
   try {
     state.check(request, *visit);
-    input = visit->operation->make_input();
-    wire::decode_request(*visit->operation, request, input.get());
-    state.handlers.prepare(*visit->operation, input.get());
+    visit->input = visit->operation->make_input();
+    wire::decode_request(*visit->operation, request, visit->input.get());
+    state.served.prepare(*visit->operation, visit->input.get());
   } catch (const ApiError& error) {
     return visit->answer(state.refusal(*visit, error.code(), error.message(), error.http_status()));
   } catch (const wire::DecodeError& error) {
@@ -167,7 +199,7 @@ void FrontDoor::handle(http::Request request, Answer answer) {
   } catch (const std::exception& error) {
     return visit->answer(state.fault(*visit, error.what()));
   }
-  state.loop.post([&state, visit, input] { state.ready.emplace_back(visit, state.run(*visit, input.get())); });
+  state.loop.post([&state, visit] { state.take(visit); });
 }
 
 }  // namespace kiln::region
