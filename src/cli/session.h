@@ -30,6 +30,7 @@ struct RegionRecord {
   std::string access_key;
   std::string secret_key;
   int slot = -1;
+  bool throttle = false;  // calls beyond AWS's rates are refused
 
   bool running() const { return host::alive(process); }
 };

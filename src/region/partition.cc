@@ -36,7 +36,9 @@ struct Partition::State {
              [this](const std::string& account, const std::string& region) -> const Handlers& {
                return of({account, region}).handlers();
              },
-             {options.account, options.access_key, options.secret_key}) {}
+             {options.account, options.access_key, options.secret_key}) {
+    if (options.throttle) door.throttle();
+  }
 
   // One account's services in one region, and its tables.
   struct Place {

@@ -29,6 +29,7 @@ struct PartitionOptions {
   std::string account = "123456789012";  // home's, and the one of the key
   std::string access_key;
   std::string secret_key;
+  bool throttle = false;  // calls beyond AWS's rates are refused
 };
 
 // What it stands on; all must outlive it.

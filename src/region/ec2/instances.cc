@@ -413,9 +413,8 @@ const Instance& Ec2::instance(const std::string& id) const {
 bool Ec2::settled(const std::vector<std::string>& instance_ids) const {
   return std::none_of(instance_ids.begin(), instance_ids.end(), [this](const std::string& id) {
     const Instance* found = find_instance(id);
-    return found != nullptr &&
-           (found->state == InstanceState::pending || found->state == InstanceState::stopping ||
-            found->state == InstanceState::shutting_down);
+    return found != nullptr && (found->state == InstanceState::pending || found->state == InstanceState::stopping ||
+                                found->state == InstanceState::shutting_down);
   });
 }
 

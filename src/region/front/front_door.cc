@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "region/aws_regions.h"
+#include "region/front/throttle.h"
 #include "wire/codec.h"
 
 namespace kiln::region {
@@ -28,9 +29,17 @@ wire::AuthDialect dialect_of(const wire::Service& service) {
   return wire::AuthDialect::query;
 }
 
-// Refusals of requests whose service is not known are written as EC2's.
-const wire::Service& service_or_ec2(const wire::Service* service) {
-  return service != nullptr ? *service : *wire::find_service("ec2");
+// A service that is not known is refused in the protocol that its request looks like: JSON's when it names a target or
+// carries JSON, EC2's otherwise.
+const wire::Service& protocol_of(const http::Request& request) {
+  const bool json =
+      request.headers.has("X-Amz-Target") || request.headers.get("Content-Type").find("json") != std::string_view::npos;
+  return *wire::find_service(json ? "ssm" : "ec2");
+}
+
+// What AWS's services call an action that they do not have.
+const char* unknown_action(const wire::Service& service) {
+  return service.protocol == wire::Protocol::json ? "UnknownOperationException" : "InvalidAction";
 }
 
 }  // namespace
@@ -56,12 +65,14 @@ struct FrontDoor::State {
   const Handlers& served;
   Find find;
   Identity identity;
+  std::optional<Throttle> throttle;
   wire::Verifier verifier;
   std::mutex random_mutex;
 
   // One call on its way.
   struct Visit {
-    const wire::Service* service = nullptr;
+    const wire::Service* service = nullptr;   // null: none of ours
+    const wire::Service* language = nullptr;  // in whose protocol it is answered
     const wire::Operation* operation = nullptr;
     std::string name;  // of the operation, as it was asked for
     std::string request_id;
@@ -84,20 +95,42 @@ struct FrontDoor::State {
     return random.uuid();
   }
 
+  void note(const Visit& visit, int status, const std::string& outcome) {
+    log.add({visit.began, visit.access_key, visit.region,
+             visit.service == nullptr ? "" : std::string(visit.service->signing_name), visit.name,
+             loop.now() - visit.began, status, outcome});
+  }
+
   http::Response refusal(const Visit& visit, const std::string& code, const std::string& message, int status) {
-    log.add(visit.began, visit.access_key, visit.service == nullptr ? "" : std::string(visit.service->signing_name),
-            visit.name, loop.now() - visit.began, status, code);
-    return wire::encode_error(service_or_ec2(visit.service), {code, message, visit.request_id}, status);
+    note(visit, status, code);
+    return wire::encode_error(*visit.language, {code, message, visit.request_id}, status);
+  }
+
+  http::Response throttled(const Visit& visit) {
+    switch (visit.service->protocol) {
+      case wire::Protocol::ec2:
+        return refusal(visit, "RequestLimitExceeded", "Request limit exceeded.", 503);
+      case wire::Protocol::query:
+        return refusal(visit, "Throttling", "Rate exceeded", 400);
+      case wire::Protocol::json:
+        break;
+    }
+    return refusal(visit, "ThrottlingException", "Rate exceeded", 400);
   }
 
   // A fault of our own. The user sees what went wrong here: there is nobody else to ask on this machine.
   http::Response fault(const Visit& visit, const std::string& message) {
-    const bool ec2 = service_or_ec2(visit.service).protocol == wire::Protocol::ec2;
+    const bool ec2 = visit.language->protocol == wire::Protocol::ec2;
     return refusal(visit, ec2 ? "InternalError" : "InternalFailure", message, 500);
   }
 
   // On the loop.
   void take(const std::shared_ptr<Visit>& visit) {
+    if (throttle &&
+        !throttle->take(visit->account, visit->region, *visit->operation, visit->input.get(), loop.clock().uptime())) {
+      ready.emplace_back(visit, throttled(*visit));
+      return;
+    }
     visit->handlers = &find(visit->account, visit->region);
     if (visit->handlers->settled(*visit->operation, visit->input.get())) return answer(visit);
     visit->patience = loop.clock().uptime() + kHeldMost;
@@ -134,16 +167,17 @@ struct FrontDoor::State {
   void check(const http::Request& request, Visit& visit) {
     std::optional<wire::SigningScope> scope = wire::claimed_scope(request);
     if (scope) visit.service = wire::find_service(scope->service);
-    if (visit.service != nullptr) visit.name = wire::peek_operation(*visit.service, request);
+    if (visit.service != nullptr) visit.language = visit.service;
+    visit.name = wire::peek_operation(*visit.language, request);
     wire::Verification verification = verifier.verify(request, visit.began);
     if (const auto* refused = std::get_if<wire::Refused>(&verification)) {
-      wire::AuthError error = wire::to_error(*refused, dialect_of(service_or_ec2(visit.service)));
+      wire::AuthError error = wire::to_error(*refused, dialect_of(*visit.language));
       throw ApiError(error.code, error.message, error.http_status);
     }
     const auto& verified = std::get<wire::Verified>(verification);
     visit.access_key = verified.access_key;
     if (visit.service == nullptr) {
-      throw ApiError("InvalidAction",
+      throw ApiError(unknown_action(*visit.language),
                      fmt::format("The service '{}' is not served by this region", verified.scope.service));
     }
     visit.account = identity.account;
@@ -154,8 +188,8 @@ struct FrontDoor::State {
     }
     visit.operation = visit.service->find(visit.name);
     if (visit.operation == nullptr || !served.serves(*visit.operation)) {
-      throw ApiError("InvalidAction", fmt::format("The action {} is not valid for this web service.",
-                                                  visit.name.empty() ? "(none)" : visit.name));
+      throw ApiError(unknown_action(*visit.language), fmt::format("The action {} is not valid for this web service.",
+                                                                  visit.name.empty() ? "(none)" : visit.name));
     }
   }
 
@@ -163,8 +197,7 @@ struct FrontDoor::State {
     try {
       Call call{visit.request_id, visit.access_key, visit.account, visit.region, loop.now()};
       std::shared_ptr<void> output = visit.handlers->run(*visit.operation, call, visit.input.get());
-      log.add(visit.began, visit.access_key, std::string(visit.service->signing_name), visit.name,
-              loop.now() - visit.began, 200, "ok");
+      note(visit, 200, "ok");
       return wire::encode_response(*visit.operation, output.get(), visit.request_id);
     } catch (const ApiError& error) {
       return refusal(visit, error.code(), error.message(), error.http_status());
@@ -179,6 +212,8 @@ FrontDoor::FrontDoor(const FrontParts& parts, const Handlers& served, Find find,
   parts.loop.set_turn_end([this] { state_->turn_end(); });
 }
 
+void FrontDoor::throttle() { state_->throttle.emplace(); }
+
 FrontDoor::~FrontDoor() { state_->loop.set_turn_end({}); }
 
 void FrontDoor::handle(http::Request request, Answer answer) {
@@ -187,6 +222,7 @@ void FrontDoor::handle(http::Request request, Answer answer) {
   visit->began = state.loop.now();
   visit->request_id = state.new_request_id();
   visit->answer = std::move(answer);
+  visit->language = &protocol_of(request);
   try {
     state.check(request, *visit);
     visit->input = visit->operation->make_input();

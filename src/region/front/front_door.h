@@ -40,6 +40,9 @@ class FrontDoor {
   FrontDoor(const FrontParts& parts, const Handlers& served, Find find, Identity identity);
   ~FrontDoor();
 
+  // From now on, calls beyond AWS's rates are refused (throttle.h).
+  void throttle();
+
   // From any thread; `answer` is called once, on the loop's thread or on this one.
   void handle(http::Request request, Answer answer);
 
