@@ -24,7 +24,12 @@ void Handlers::prepare(const wire::Operation& operation, const void* input) cons
 
 bool Handlers::settled(const wire::Operation& operation, const void* input) const {
   auto it = settled_.find(&operation);
-  return it == settled_.end() || it->second(input);
+  if (it == settled_.end()) return true;
+  try {
+    return it->second(input);
+  } catch (const ApiError&) {
+    return true;
+  }
 }
 
 std::vector<const wire::Operation*> Handlers::served() const {

@@ -51,8 +51,8 @@ class Handlers {
   void prepare(const wire::Operation& operation, const void* input) const;
 
   // Until `settled`, the answer is held back (for a bounded time): waiters of AWS's clients ask at once and then only
-  // every 15 s, so what is about to come true is worth a moment. `settled` runs on the loop, often, and throws nothing:
-  // what is unknown has settled.
+  // every 15 s, so what is about to come true is worth a moment. `settled` runs on the loop, often; an ApiError means
+  // yes, for the handler will say it again.
   template <class Op>
   void when(std::function<bool(const typename Op::Input&)> settled) {
     settled_[&Op::operation()] = [settled = std::move(settled)](const void* input) {
