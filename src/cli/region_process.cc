@@ -104,6 +104,7 @@ RegionRecord record_for(Context& context, const RegionStart& start) {
   record.name = start.name;
   record.machines = start.machines.value_or(record.machines.empty() ? "nspawn" : record.machines);
   record.throttle = start.throttle.value_or(record.throttle);
+  record.describe_delay = start.describe_delay.value_or(record.describe_delay);
   if (record.access_key.empty()) {
     record.aws_region = "us-east-1";
     record.account = "123456789012";
@@ -204,7 +205,8 @@ void serve(Context& context, const RegionStart& start) {
 
   region::Partition own({parts.loop, parts.random, *parts.journal, *parts.store, *parts.machines, *parts.network,
                          *parts.balancer, *parts.prober, *parts.log},
-                        {record.aws_region, record.account, record.access_key, record.secret_key, record.throttle});
+                        {record.aws_region, record.account, record.access_key, record.secret_key, record.throttle,
+                         record.describe_delay});
   partition = &own;
   // However the loop ends, nobody asks it any more when it goes.
   const std::unique_ptr<http::Server, void (*)(http::Server*)> stops(server.get(),
@@ -231,6 +233,7 @@ void require_as_asked(const RegionStart& start, const RegionRecord& record) {
   if (start.machines && *start.machines != record.machines) other = *start.machines + " machines";
   if (start.port.value_or(0) != 0 && start.port != port_of(record)) other = fmt::format("port {}", *start.port);
   if (start.throttle && *start.throttle != record.throttle) other = *start.throttle ? "--throttle" : "--no-throttle";
+  if (start.describe_delay && *start.describe_delay != record.describe_delay) other = "that --describe-delay";
   if (other.empty()) return;
   throw Error(ErrorCode::usage,
               fmt::format("region '{}' runs already, at {} with {} machines, and not with {}", start.name,
@@ -322,6 +325,9 @@ RegionRecord start_region(Context& context, const RegionStart& start) {
   daemon.argv = {std::filesystem::read_symlink("/proc/self/exe").string(), "region", "serve", "--name", start.name};
   if (start.port) daemon.argv.insert(daemon.argv.end(), {"--port", std::to_string(*start.port)});
   if (start.machines) daemon.argv.insert(daemon.argv.end(), {"--machines", *start.machines});
+  if (start.describe_delay) {
+    daemon.argv.insert(daemon.argv.end(), {"--describe-delay", format_duration(*start.describe_delay)});
+  }
   if (start.throttle) daemon.argv.emplace_back(*start.throttle ? "--throttle" : "--no-throttle");
   daemon.env = {{"KILN_HOME", context.home.string()}};
   daemon.output = log.string();

@@ -13,6 +13,13 @@ void Handlers::set(const wire::Operation& operation, Erased handler) {
   KILN_ASSERT(table_.emplace(&operation, std::move(handler)).second, "an operation has one handler");
 }
 
+void Handlers::answer_as(const Handlers& other, std::string_view prefix) {
+  for (auto& [operation, handler] : table_) {
+    const auto found = other.table_.find(operation);
+    if (operation->name.starts_with(prefix) && found != other.table_.end()) handler = found->second;
+  }
+}
+
 std::shared_ptr<void> Handlers::run(const wire::Operation& operation, const Call& call, const void* input) const {
   return table_.at(&operation)(call, input);
 }

@@ -61,6 +61,9 @@ class Handlers {
   }
   bool settled(const wire::Operation& operation, const void* input) const;
 
+  // Answers operations whose names begin with `prefix` as `other` does.
+  void answer_as(const Handlers& other, std::string_view prefix);
+
   bool serves(const wire::Operation& operation) const { return table_.contains(&operation); }
   // Of a served operation.
   std::shared_ptr<void> run(const wire::Operation& operation, const Call& call, const void* input) const;

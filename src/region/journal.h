@@ -11,7 +11,9 @@
 #include <optional>
 #include <string>
 
+#include "base/time.h"
 #include "host/file.h"
+#include "host/loop.h"
 
 namespace kiln::region {
 
@@ -40,6 +42,32 @@ class PrefixedTables final : public Tables {
  private:
   Tables& all_;
   std::string prefix_;
+};
+
+// Hands every change on to a reader, some time after it was made.
+class LateTables final : public Tables {
+ public:
+  using Reader =
+      std::function<void(const std::string& table, const std::string& key, const std::optional<std::string>& text)>;
+  // All must outlive it.
+  LateTables(Tables& all, host::Loop& loop, Duration delay) : all_(all), loop_(loop), delay_(delay) {}
+  // The loop may still hold changes when this goes: `reader` is only called while `alive` is.
+  void hand_on(Reader reader, std::weak_ptr<void> alive) {
+    reader_ = std::move(reader);
+    alive_ = std::move(alive);
+  }
+  void put(const std::string& table, const std::string& key, std::string text) override;
+  void erase(const std::string& table, const std::string& key) override;
+  std::map<std::string, std::string> load(const std::string& table) const override { return all_.load(table); }
+
+ private:
+  void later(const std::string& table, const std::string& key, std::optional<std::string> text);
+
+  Tables& all_;
+  host::Loop& loop_;
+  Duration delay_;
+  Reader reader_;
+  std::weak_ptr<void> alive_;
 };
 
 class Journal : public Tables {

@@ -29,6 +29,7 @@ struct Partition::State {
   State(const PartitionParts& with, const PartitionOptions& options)
       : parts(with),
         home(options.account, options.home),
+        describe_delay(options.describe_delay),
         addresses([&network = with.network](int number) { return network.loopback_address(number); }),
         networks(with.network),
         balancers(with.balancer),
@@ -45,7 +46,7 @@ struct Partition::State {
     Place(State& all, const Name& name)
         : tables(all.parts.journal, name == all.home ? "" : text_of(name) + "/"),
           region({all.parts.loop, all.parts.random, tables, all.parts.store, all.parts.machines, all.networks.add(),
-                  all.balancers.add(), all.parts.prober, all.addresses, all.parts.say},
+                  all.balancers.add(), all.parts.prober, all.addresses, all.parts.say, all.describe_delay},
                  name.first, name.second) {}
     PrefixedTables tables;
     Region region;
@@ -66,6 +67,7 @@ struct Partition::State {
 
   PartitionParts parts;
   Name home;
+  Duration describe_delay;
   LoopbackPool addresses;
   NetworkShares networks;
   BalancerShares balancers;

@@ -29,7 +29,8 @@ struct PartitionOptions {
   std::string account = "123456789012";  // home's, and the one of the key
   std::string access_key;
   std::string secret_key;
-  bool throttle = false;  // calls beyond AWS's rates are refused
+  bool throttle = false;       // calls beyond AWS's rates are refused
+  Duration describe_delay{0};  // EC2's describe calls see what was so that long ago
 };
 
 // What it stands on; all must outlive it.

@@ -103,7 +103,7 @@ class PartitionTest : public ::testing::Test {
           prober(loop, [](const std::string&, int, const std::string&) { return 200; }),
           partition({loop, world.random, world.journal, world.store, world.machines, world.network, world.balancer,
                      prober, world.log},
-                    {"us-east-1", "123456789012", "AKIDEXAMPLE", "the secret"}) {}
+                    world.options) {}
     testing::MortalLoop loop;
     elb::SimulatedProber prober;
     Partition partition;
@@ -118,6 +118,7 @@ class PartitionTest : public ::testing::Test {
   host::TemporaryFolder folder{"kiln-partition-test-"};
   store::Store store{folder.path() / "store"};
   RequestLog log;
+  PartitionOptions options{"us-east-1", "123456789012", "AKIDEXAMPLE", "the secret", false, Duration(0)};
   std::unique_ptr<Life> life;
 };
 
@@ -157,6 +158,18 @@ TEST_F(PartitionTest, ARestartKnowsAllRegionsAndTakesNothingAway) {
   EXPECT_THAT(machines.ids(), ::testing::UnorderedElementsAre(east, west));
   EXPECT_EQ(instances("eu-west-1").at(0).state->name, "running");
   EXPECT_EQ(machines.boots(east), 1) << "it ran on";
+}
+
+TEST_F(PartitionTest, DescribeCallsMaySeeThePast) {
+  options.describe_delay = Duration(2'000);
+  restart();
+  std::string id = run_one("us-east-1");
+  EXPECT_THAT(instances("us-east-1"), IsEmpty());
+  loop.run_for(Duration(2'001));
+  ASSERT_THAT(instances("us-east-1"), SizeIs(1));
+  EXPECT_EQ(instances("us-east-1").at(0).state->name, "pending") << "it runs, but that is not known yet";
+  restart();
+  EXPECT_THAT(instances("us-east-1"), SizeIs(1)) << "a new control plane begins with all that was written down";
 }
 
 TEST_F(PartitionTest, AMachineThatEndedIsItsOwnRegionsMatter) {

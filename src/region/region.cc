@@ -64,8 +64,9 @@ class Ec2Eyes final : public elb::Ec2View {
 struct Region::State {
   State(const RegionParts& parts, const std::string& account, const std::string& name)
       : placements(parts.store),
-        ec2(parts.loop, parts.random, parts.tables, parts.machines, parts.network, placements, parts.addresses,
-            ec2_options(parts, account, name)),
+        late(parts.tables, parts.loop, parts.describe_delay),
+        ec2(parts.loop, parts.random, parts.describe_delay > Duration(0) ? late : parts.tables, parts.machines,
+            parts.network, placements, parts.addresses, ec2_options(parts, account, name)),
         eyes(ec2),
         elb(parts.loop, parts.random, parts.tables, eyes, parts.balancer, parts.prober, parts.addresses,
             elb_options(account, name)),
@@ -74,6 +75,7 @@ struct Region::State {
         targets(elb),
         autoscaling(parts.loop, parts.random, records, instances, targets, {name, account}) {
     ec2::serve(handlers, ec2);
+    if (parts.describe_delay > Duration(0)) lag(parts, account, name);
     elb::serve(handlers, elb);
     autoscaling::serve(handlers, autoscaling);
     sts::serve(handlers);
@@ -82,6 +84,16 @@ struct Region::State {
     elb.on_load_balancer_change([this] { ec2.network_changed(); });
     ec2.on_instance_change(
         [this](const ec2::Instance& instance, ec2::InstanceState) { elb.instance_changed(instance.id); });
+  }
+
+  // Describe calls are answered by a replica that hears of every change late.
+  void lag(const RegionParts& parts, const std::string& account, const std::string& name) {
+    replica = std::make_shared<ec2::Ec2>(parts.loop, parts.random, parts.tables, parts.machines, parts.network,
+                                         placements, parts.addresses, ec2_options(parts, account, name));
+    late.hand_on([&replica = *replica](const auto&... change) { replica.replicate(change...); }, replica);
+    Handlers describing;
+    ec2::serve(describing, *replica);
+    handlers.answer_as(describing, "Describe");
   }
 
   static ec2::Options ec2_options(const RegionParts& parts, const std::string& account, const std::string& name) {
@@ -100,7 +112,9 @@ struct Region::State {
 
   Handlers handlers;
   ec2::StorePlacements placements;
+  LateTables late;
   ec2::Ec2 ec2;
+  std::shared_ptr<ec2::Ec2> replica;  // null without a delay
   Ec2Eyes eyes;
   elb::Elb elb;
   autoscaling::JournalRecords records;
@@ -117,6 +131,7 @@ void Region::load() {
   // Load balancing needs EC2's instances to know its targets again, and EC2's network needs the load balancers, whose
   // addresses its rules let in: a moment without either would take running targets out of service.
   state_->ec2.load();
+  if (state_->replica) state_->replica->read(state_->late);
   state_->elb.open();
 }
 

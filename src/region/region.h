@@ -35,6 +35,7 @@ struct RegionParts {
   elb::Prober& prober;
   LoopbackPool& addresses;
   std::function<void(const std::string& line)> say;  // what goes wrong and is tried again
+  Duration describe_delay{0};                        // EC2's describe calls see what was so that long ago
 };
 
 class Region {

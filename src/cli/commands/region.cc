@@ -14,6 +14,7 @@ namespace {
 
 constexpr std::size_t kLogLines = 50;
 constexpr Duration kLogPace{200};
+constexpr Duration kDelayMax{300'000};
 
 int status(Context& context, const std::string& name, bool json) {
   auto record = read_region_record(context, name);
@@ -40,6 +41,10 @@ int status(Context& context, const std::string& name, bool json) {
   say(fmt::format("  endpoint   {}   ({}, account {})", record->endpoint, record->aws_region, record->account));
   say(fmt::format("  machines   {}", record->machines));
   if (record->throttle) say("  throttled  calls beyond AWS's rates are refused");
+  if (record->describe_delay > Duration(0)) {
+    say(fmt::format("  delayed    EC2's describe calls see what was so {} ago",
+                    format_duration(record->describe_delay)));
+  }
   say(fmt::format("  state      {}  {}", context.region_folder(name).string(),
                   format_bytes(state_bytes(context.region_folder(name)))));
   say("  every call is signed and checked; IAM policies are not enforced");
@@ -108,10 +113,19 @@ int run_region(Context& context, const std::vector<std::string>& words) {
   });
   parser.add_option("--port", start.port)->check(CLI::Range(0, 65535));
   parser.add_option("--machines", start.machines)->check(CLI::IsMember({"nspawn", "simulated"}));
+  std::string delay;
+  parser.add_option("--describe-delay", delay)->check([](const std::string& text) {
+    try {
+      if (parse_duration(text) <= kDelayMax) return std::string();
+    } catch (const Error&) {
+    }
+    return std::string("a time from 0s to 5m, as in 2s or 500ms");
+  });
   parser.add_flag("--throttle,!--no-throttle", start.throttle);
   parser.add_flag("--follow,-f", following);
   parser.add_flag("--json", json);
   if (!parse(parser, "region", words)) return 0;
+  if (!delay.empty()) start.describe_delay = parse_duration(delay);
   if (verb == "serve") return serve_region(context, start);
   if (verb == "status") return status(context, start.name, json);
   if (verb == "env") return print_environment(context, start.name, json);

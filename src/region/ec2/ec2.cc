@@ -51,14 +51,15 @@ Ec2::Ec2(host::Loop& loop, host::Random& random, Tables& journal, machine::Machi
 
 Ec2::~Ec2() = default;
 
+void Ec2::read(const Tables& tables) {
+  for (const char* table : {kInstanceTable, kImageTable, kTemplateTable, kGroupTable, kKeyTable, kTokenTable}) {
+    for (const auto& [key, text] : tables.load(table)) replicate(table, key, text);
+  }
+}
+
 void Ec2::load() {
   State& s = *state_;
-  for (const auto& [id, text] : s.journal.load(kInstanceTable)) s.instances[id] = read_instance(text);
-  for (const auto& [id, text] : s.journal.load(kImageTable)) s.images[id] = read_image(text);
-  for (const auto& [id, text] : s.journal.load(kTemplateTable)) s.templates[id] = read_launch_template(text);
-  for (const auto& [id, text] : s.journal.load(kGroupTable)) s.groups[id] = read_security_group(text);
-  for (const auto& [name, text] : s.journal.load(kKeyTable)) s.keys[name] = read_key_pair(text);
-  s.template_tokens = s.journal.load(kTokenTable);
+  read(s.journal);
   std::string default_group = default_security_group_id();
   if (!s.groups.contains(default_group)) {
     SecurityGroup group;
@@ -71,6 +72,23 @@ void Ec2::load() {
     s.save(s.groups[default_group] = group);
   }
   s.remember_instances();
+}
+
+void Ec2::replicate(const std::string& table, const std::string& key, const std::optional<std::string>& text) {
+  State& s = *state_;
+  auto take = [&](auto& things, auto&& read) {
+    if (text) {
+      things[key] = read(*text);
+    } else {
+      things.erase(key);
+    }
+  };
+  if (table == kInstanceTable) take(s.instances, read_instance);
+  if (table == kImageTable) take(s.images, read_image);
+  if (table == kTemplateTable) take(s.templates, read_launch_template);
+  if (table == kGroupTable) take(s.groups, read_security_group);
+  if (table == kKeyTable) take(s.keys, read_key_pair);
+  if (table == kTokenTable) take(s.template_tokens, [](const std::string& token) { return token; });
 }
 
 void Ec2::connect() { state_->apply_network(); }

@@ -3,7 +3,7 @@
 //
 // It lives on the region's loop. Every change is in the journal before the turn ends. What a caller did wrong is an
 // ApiError with AWS's code. After a restart it is told which machines outlived us, and whatever was under way (a
-// launch, a stop, an end) is gone on with. Not modelled: eventual consistency, status checks that fail, volumes and
+// launch, a stop, an end) is gone on with. Not modelled: status checks that fail, volumes and
 // interfaces beyond their ids.
 #pragma once
 
@@ -59,6 +59,10 @@ class Ec2 {
 
   // The beginning, in this order. Everything is known again, and no machine or rule has been touched yet.
   void load();
+  // For one that only describes: takes over what another one has in its tables, and later each thing that it puts there
+  // or (without a text) erases.
+  void read(const Tables& tables);
+  void replicate(const std::string& table, const std::string& key, const std::optional<std::string>& text);
   // The machines that should be there.
   std::vector<machine::Spec> machines() const;
   // Says what the network should be. What its rules ask about (load balancers) must be known by now.
