@@ -12,6 +12,7 @@
 
 #include "base/time.h"
 #include "region/api_error.h"
+#include "region/principal.h"
 #include "wire/shape.h"
 
 namespace kiln::region {
@@ -22,6 +23,7 @@ struct Call {
   std::string access_key;
   std::string account;
   Time now{};
+  Principal principal{};  // whose key it is
 };
 
 class Handlers {

@@ -10,6 +10,8 @@
 #include "region/elb/elb.h"
 #include "region/elb/handlers.h"
 #include "region/front/front_door.h"
+#include "region/iam/ec2_profiles.h"
+#include "region/iam/handlers.h"
 #include "region/sts/handlers.h"
 #include "wire/shape.h"
 
@@ -73,12 +75,17 @@ struct Region::State {
         instances(ec2),
         targets(elb),
         autoscaling(parts.loop, parts.random, records, instances, targets, {options.aws_region, options.account}),
-        door(parts.loop, parts.random, parts.journal, handlers, parts.log,
-             {options.account, options.access_key, options.secret_key}, options.aws_region) {
+        keyring(options.root_seed),
+        iam(parts.loop, parts.random, parts.journal, keyring, options.account),
+        door(parts.loop, parts.random, parts.journal, handlers, parts.log, keyring, options.account,
+             options.aws_region) {
+    keyring.put(options.access_key, {{options.secret_key, "", std::nullopt}, iam::root_of(options.account)});
     ec2::serve(handlers, ec2);
     elb::serve(handlers, elb);
     autoscaling::serve(handlers, autoscaling);
-    sts::serve(handlers);
+    iam::serve(handlers, iam);
+    sts::serve(handlers, iam, keyring, [](const std::string&) { return nullptr; });
+    ec2.set_instance_profiles(iam::ec2_profiles(iam));
     // Rules that name a load balancer's security group let the balancer's own addresses in.
     ec2.set_balancer_groups([this](const std::string& group) { return elb.uses_security_group(group); });
     elb.on_load_balancer_change([this] { ec2.network_changed(); });
@@ -110,6 +117,8 @@ struct Region::State {
   autoscaling::Ec2Instances instances;
   autoscaling::ElbTargets targets;
   autoscaling::Autoscaling autoscaling;
+  iam::Keyring keyring;
+  iam::Iam iam;
   FrontDoor door;
 };
 
@@ -117,6 +126,7 @@ Region::Region(const RegionParts& parts, RegionOptions options) : state_(std::ma
 Region::~Region() = default;
 
 void Region::open() {
+  state_->iam.open();
   // Load balancing needs EC2's instances to know its targets again, and EC2's network needs the load balancers, whose
   // addresses its rules let in: a moment without either would take running targets out of service.
   state_->ec2.open([this] { state_->elb.open(); });

@@ -29,6 +29,7 @@ struct RegionOptions {
   std::string account = "123456789012";
   std::string access_key;
   std::string secret_key;
+  std::string root_seed{};  // of the root keys of other accounts; empty: they have none
 };
 
 // What a region stands on; all must outlive it.

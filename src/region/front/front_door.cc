@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "wire/codec.h"
+#include "wire/sigv4.h"
 
 namespace kiln::region {
 namespace {
@@ -32,18 +33,19 @@ const wire::Service& service_or_ec2(const wire::Service* service) {
 }  // namespace
 
 struct FrontDoor::State {
-  State(host::Loop& on, host::Random& chance, Journal& book, const Handlers& table, RequestLog& lines, Identity who,
-        std::string where)
+  State(host::Loop& on, host::Random& chance, Journal& book, const Handlers& table, RequestLog& lines,
+        const iam::Keyring& keys, std::string who, std::string where)
       : loop(on),
         random(chance),
         journal(book),
         handlers(table),
         log(lines),
-        identity(std::move(who)),
+        keyring(keys),
+        account(std::move(who)),
         region(std::move(where)),
         verifier([this](const std::string& key) -> std::optional<wire::Secret> {
-          if (key != identity.access_key) return std::nullopt;
-          return wire::Secret{identity.secret_key, {}, std::nullopt};
+          const std::optional<iam::Key> found = keyring.find(key);
+          return found ? std::optional<wire::Secret>(found->secret) : std::nullopt;
         }) {}
 
   host::Loop& loop;
@@ -51,7 +53,8 @@ struct FrontDoor::State {
   Journal& journal;
   const Handlers& handlers;
   RequestLog& log;
-  Identity identity;
+  const iam::Keyring& keyring;
+  std::string account;
   std::string region;
   wire::Verifier verifier;
   std::mutex random_mutex;
@@ -63,6 +66,7 @@ struct FrontDoor::State {
     std::string name;  // of the operation, as it was asked for
     std::string request_id;
     std::string access_key;
+    Principal principal;
     Time began{};
     Answer answer;
   };
@@ -104,17 +108,27 @@ struct FrontDoor::State {
     if (scope) visit.service = wire::find_service(scope->service);
     if (visit.service != nullptr) visit.name = wire::peek_operation(*visit.service, request);
     wire::Verification verification = verifier.verify(request, visit.began);
+    std::optional<iam::Key> key;
+    if (const auto* verified = std::get_if<wire::Verified>(&verification)) {
+      key = keyring.find(verified->access_key);
+      // Made inactive since.
+      if (!key) verification = wire::Refused{wire::AuthFailure::unknown_access_key, "The key is no longer valid."};
+    }
     if (const auto* refused = std::get_if<wire::Refused>(&verification)) {
       wire::AuthError error = wire::to_error(*refused, dialect_of(service_or_ec2(visit.service)));
       throw ApiError(error.code, error.message, error.http_status);
     }
     const auto& verified = std::get<wire::Verified>(verification);
     visit.access_key = verified.access_key;
+    visit.principal = key->principal;
+    if (key->principal.account != account) {
+      throw ApiError("AuthFailure", fmt::format("This region serves account {} only", account));
+    }
     if (visit.service == nullptr) {
       throw ApiError("InvalidAction",
                      fmt::format("The service '{}' is not served by this region", verified.scope.service));
     }
-    if (verified.scope.region != region && visit.service->key != "sts") {
+    if (verified.scope.region != region && visit.service->key != "sts" && visit.service->key != "iam") {
       throw ApiError("AuthFailure", fmt::format("The request was signed for region '{}'; this region is '{}'",
                                                 verified.scope.region, region));
     }
@@ -127,7 +141,7 @@ struct FrontDoor::State {
 
   http::Response run(const Visit& visit, const void* input) {
     try {
-      Call call{visit.request_id, visit.access_key, identity.account, loop.now()};
+      const Call call{visit.request_id, visit.access_key, visit.principal.account, loop.now(), visit.principal};
       std::shared_ptr<void> output = handlers.run(*visit.operation, call, input);
       log.add(visit.began, visit.access_key, std::string(visit.service->signing_name), visit.name,
               loop.now() - visit.began, 200, "ok");
@@ -141,8 +155,9 @@ struct FrontDoor::State {
 };
 
 FrontDoor::FrontDoor(host::Loop& loop, host::Random& random, Journal& journal, const Handlers& handlers,
-                     RequestLog& log, Identity identity, std::string region)
-    : state_(std::make_unique<State>(loop, random, journal, handlers, log, std::move(identity), std::move(region))) {
+                     RequestLog& log, const iam::Keyring& keyring, std::string account, std::string region)
+    : state_(std::make_unique<State>(loop, random, journal, handlers, log, keyring, std::move(account),
+                                     std::move(region))) {
   loop.set_turn_end([this] { state_->turn_end(); });
 }
 

@@ -11,24 +11,18 @@
 #include "http/message.h"
 #include "region/front/request_log.h"
 #include "region/handlers.h"
+#include "region/iam/keyring.h"
 #include "region/journal.h"
-#include "wire/sigv4.h"
 
 namespace kiln::region {
-
-struct Identity {
-  std::string account;
-  std::string access_key;
-  std::string secret_key;
-};
 
 class FrontDoor {
  public:
   using Answer = std::function<void(http::Response)>;
 
-  // All must outlive it. Takes the loop's turn end.
+  // All must outlive it. Takes the loop's turn end. `handlers` answer the calls of one account in one region.
   FrontDoor(host::Loop& loop, host::Random& random, Journal& journal, const Handlers& handlers, RequestLog& log,
-            Identity identity, std::string region);
+            const iam::Keyring& keyring, std::string account, std::string region);
   ~FrontDoor();
 
   // From any thread; `answer` is called once, on the loop's thread or on this one.

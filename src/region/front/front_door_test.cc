@@ -168,8 +168,7 @@ TEST_F(FrontDoorTest, AFaultWhileARequestIsPreparedIsA500Too) {
   broken.on<api::DescribeVpcs>([](const Call&, const auto&) { return api::DescribeVpcsResult{}; });
   broken.before<api::DescribeVpcs>(
       [](const auto&) { throw std::system_error(EIO, std::generic_category(), "reading"); });
-  FrontDoor front(loop, random, journal, broken, log, Identity{testing::kAccount, "AKIDEXAMPLE", "the secret"},
-                  testing::kRegion);
+  FrontDoor front(loop, random, journal, broken, log, life->keyring, testing::kAccount, testing::kRegion);
   api::DescribeVpcsRequest vpcs;
   http::Request request = request_of(api::DescribeVpcs::operation(), &vpcs);
   sign(request, api::DescribeVpcs::operation());
@@ -188,8 +187,7 @@ TEST_F(FrontDoorTest, AFaultOfOursIsA500ThatNamesTheRequest) {
   });
   broken.on<api::DescribeSubnets>(
       [](const Call&, const auto&) -> api::DescribeSubnetsResult { throw std::out_of_range("a bug"); });
-  FrontDoor front(loop, random, journal, broken, log, Identity{testing::kAccount, "AKIDEXAMPLE", "the secret"},
-                  testing::kRegion);
+  FrontDoor front(loop, random, journal, broken, log, life->keyring, testing::kAccount, testing::kRegion);
   auto ask = [&](const wire::Operation& operation, const void* input) {
     http::Request request = request_of(operation, input);
     sign(request, operation);
@@ -219,8 +217,7 @@ TEST_F(FrontDoorTest, WhatMustNotHoldUpTheLoopRunsBeforeItsHandler) {
     ++handled;
     return api::DescribeVpcsResult{};
   });
-  FrontDoor front(loop, random, journal, slow, log, Identity{testing::kAccount, "AKIDEXAMPLE", "the secret"},
-                  testing::kRegion);
+  FrontDoor front(loop, random, journal, slow, log, life->keyring, testing::kAccount, testing::kRegion);
   auto ask = [&](const api::DescribeVpcsRequest& input) {
     http::Request request = request_of(api::DescribeVpcs::operation(), &input);
     sign(request, api::DescribeVpcs::operation());
