@@ -205,7 +205,7 @@ void serve(Context& context, const RegionStart& start) {
 
   region::Partition own({parts.loop, parts.random, *parts.journal, *parts.store, *parts.machines, *parts.network,
                          *parts.balancer, *parts.prober, *parts.log},
-                        {record.aws_region, record.account, record.access_key, record.secret_key, record.throttle,
+                        {record.aws_region, record.account, record.access_key, record.secret_key, "", record.throttle,
                          record.describe_delay});
   partition = &own;
   // However the loop ends, nobody asks it any more when it goes.

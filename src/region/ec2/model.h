@@ -28,6 +28,28 @@ enum class InstanceState {
 };
 std::string_view to_string(InstanceState state);
 
+// An instance profile as a caller names it: by one of both.
+struct ProfileSpec {
+  std::string arn;
+  std::string name;
+  bool operator==(const ProfileSpec&) const = default;
+};
+
+// What IAM says of one.
+struct InstanceProfile {
+  std::string arn;
+  std::string id;  // "AIPA.."
+  bool has_role = false;
+};
+
+// An instance's.
+struct ProfileAssociation {
+  std::string id;  // "iip-assoc-.."
+  std::string arn;
+  std::string profile_id;
+  Time since{};
+};
+
 // What RunInstances and a launch template's version may say of an instance.
 struct LaunchData {
   std::optional<std::string> image_id;
@@ -36,6 +58,7 @@ struct LaunchData {
   std::optional<std::string> user_data;  // Base64, as it came
   std::optional<std::string> shutdown_behavior;
   std::optional<std::string> zone;
+  std::optional<ProfileSpec> profile;
   std::optional<bool> ebs_optimized;
   std::optional<bool> monitoring;
   std::vector<std::string> security_group_ids;
@@ -64,6 +87,7 @@ struct Instance {
   std::vector<std::string> security_groups;  // ids
   std::string user_data;
   std::string shutdown_behavior = "stop";
+  std::optional<ProfileAssociation> profile;
   std::string client_token;
   Digest token_digest;  // of the request that came with the token
   Tags tags;
