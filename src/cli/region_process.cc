@@ -111,6 +111,7 @@ RegionRecord record_for(Context& context, const RegionStart& start) {
     record.access_key = "AKIA" + tail;
     record.secret_key = new_secret(context.random);
   }
+  if (record.root_seed.empty()) record.root_seed = context.random.hex(64);
   return record;
 }
 
@@ -203,7 +204,7 @@ void serve(Context& context, const RegionStart& start) {
 
   region::Region own({parts.loop, parts.random, *parts.journal, *parts.store, *parts.machines, *parts.network,
                       *parts.balancer, *parts.prober, *parts.log},
-                     {record.aws_region, record.account, record.access_key, record.secret_key});
+                     {record.aws_region, record.account, record.access_key, record.secret_key, record.root_seed});
   region = &own;
   // However the loop ends, nobody asks the region any more when it goes.
   const std::unique_ptr<http::Server, void (*)(http::Server*)> stops(server.get(),

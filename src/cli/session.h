@@ -29,6 +29,7 @@ struct RegionRecord {
   std::string account;
   std::string access_key;
   std::string secret_key;
+  std::string root_seed;  // of the root keys of other accounts; empty before the first start of a version that has them
   int slot = -1;
 
   bool running() const { return host::alive(process); }

@@ -2,12 +2,14 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/text.h"
 #include "cli/command.h"
 #include "cli/region_process.h"
+#include "region/iam/keyring.h"
 
 namespace kiln::cli {
 namespace {
@@ -40,26 +42,59 @@ int status(Context& context, const std::string& name, bool json) {
   say(fmt::format("  machines   {}", record->machines));
   say(fmt::format("  state      {}  {}", context.region_folder(name).string(),
                   format_bytes(state_bytes(context.region_folder(name)))));
-  say("  every call is signed and checked; IAM policies are not enforced");
+  say("  every call is signed and checked; IAM policies are kept and not enforced, but for the trust policies of "
+      "roles");
   return 0;
 }
 
-int print_environment(Context& context, const std::string& name, bool json) {
-  RegionRecord record = require_region(context, name);
+// Which account's root and which region the printed environment is of; empty: the region's own.
+struct Choice {
+  std::string account;
+  std::string region;
+};
+
+wire::Credentials root_keys(const RegionRecord& record, const std::string& account) {
+  if (account.empty() || account == record.account) return {record.access_key, record.secret_key, ""};
+  if (!region::iam::is_account(account)) {
+    throw Error(ErrorCode::usage, fmt::format("'{}' is no account: an account has 12 digits", account));
+  }
+  if (record.root_seed.empty()) {
+    throw Error(ErrorCode::unavailable,
+                fmt::format("region '{}' was started before it had other accounts", record.name),
+                "Start it again, which ends its instances: kiln region stop; kiln region start");
+  }
+  return region::iam::root_credentials(record.root_seed, account);
+}
+
+int print_environment(Context& context, const std::string& name, const Choice& choice, bool json) {
+  const RegionRecord record = require_region(context, name);
+  const wire::Credentials keys = root_keys(record, choice.account);
+  const std::string aws_region = choice.region.empty() ? record.aws_region : choice.region;
   if (json) {
     say_json({{"AWS_ENDPOINT_URL", record.endpoint},
-              {"AWS_REGION", record.aws_region},
-              {"AWS_DEFAULT_REGION", record.aws_region},
-              {"AWS_ACCESS_KEY_ID", record.access_key},
-              {"AWS_SECRET_ACCESS_KEY", record.secret_key}});
+              {"AWS_REGION", aws_region},
+              {"AWS_DEFAULT_REGION", aws_region},
+              {"AWS_ACCESS_KEY_ID", keys.access_key},
+              {"AWS_SECRET_ACCESS_KEY", keys.secret_key}});
     return 0;
   }
   say(fmt::format("export AWS_ENDPOINT_URL={}", record.endpoint));
-  say(fmt::format("export AWS_REGION={} AWS_DEFAULT_REGION={}", record.aws_region, record.aws_region));
-  say(fmt::format("export AWS_ACCESS_KEY_ID={}", record.access_key));
-  say(fmt::format("export AWS_SECRET_ACCESS_KEY={}", record.secret_key));
+  say(fmt::format("export AWS_REGION={} AWS_DEFAULT_REGION={}", aws_region, aws_region));
+  say(fmt::format("export AWS_ACCESS_KEY_ID={}", keys.access_key));
+  say(fmt::format("export AWS_SECRET_ACCESS_KEY={}", keys.secret_key));
   say("unset AWS_SESSION_TOKEN AWS_PROFILE");
   return 0;
+}
+
+// "us-east-1", "ap-southeast-2": two parts or more of small letters, and a digit.
+std::string check_region_form(const std::string& text) {
+  const std::vector<std::string> parts = split(text, '-');
+  const bool words =
+      parts.size() >= 3 && std::all_of(parts.begin(), parts.end() - 1, [](const std::string& part) {
+        return !part.empty() && part.find_first_not_of("abcdefghijklmnopqrstuvwxyz") == std::string::npos;
+      });
+  const bool good = words && parts.back().size() == 1 && parts.back()[0] >= '1' && parts.back()[0] <= '9';
+  return good ? std::string() : "an AWS region is named like us-east-1";
 }
 
 int print_log(const Context& context, const std::string& name, bool json) {
@@ -79,6 +114,7 @@ int run_region(Context& context, const std::vector<std::string>& words) {
   CLI::App parser;
   std::string verb;
   RegionStart start;
+  Choice choice;
   bool json = false;
   parser.add_option("verb", verb)
       ->required()
@@ -90,11 +126,16 @@ int run_region(Context& context, const std::vector<std::string>& words) {
   });
   parser.add_option("--port", start.port)->check(CLI::Range(0, 65535));
   parser.add_option("--machines", start.machines)->check(CLI::IsMember({"nspawn", "simulated"}));
+  parser.add_option("--account", choice.account);
+  parser.add_option("--region", choice.region)->check(check_region_form);
   parser.add_flag("--json", json);
   if (!parse(parser, "region", words)) return 0;
+  if (verb != "env" && !(choice.account + choice.region).empty()) {
+    throw Error(ErrorCode::usage, "--account and --region belong to kiln region env");
+  }
   if (verb == "serve") return serve_region(context, start);
   if (verb == "status") return status(context, start.name, json);
-  if (verb == "env") return print_environment(context, start.name, json);
+  if (verb == "env") return print_environment(context, start.name, choice, json);
   if (verb == "log") return print_log(context, start.name, json);
   if (verb == "stop") {
     stop_region(context, start.name);
