@@ -34,6 +34,11 @@ Tags* Ec2::State::tags_of(const std::string& id, std::function<void()>& save_it)
   if (Tags* found = in(images)) return found;
   if (Tags* found = in(templates)) return found;
   if (Tags* found = in(groups)) return found;
+  if (Tags* found = in(elastic)) return found;
+  if (Tags* found = vpcs.tags_of(id)) {
+    save_it = [this, id] { vpcs.save_tags(id); };
+    return found;
+  }
   for (auto& [name, pair] : keys) {
     if (pair.id != id) continue;
     save_it = [this, &value = pair] { save(value); };
@@ -93,6 +98,11 @@ std::vector<Ec2::Tagged> Ec2::tagged() const {
   for (const auto& [id, one] : state_->images) out.push_back({id, "image", &one.tags});
   for (const auto& [id, one] : state_->templates) out.push_back({id, "launch-template", &one.tags});
   for (const auto& [id, one] : state_->groups) out.push_back({id, "security-group", &one.tags});
+  for (const auto& [id, one] : state_->elastic) out.push_back({id, "elastic-ip", &one.tags});
+  for (const auto& [id, one] : state_->vpcs.vpcs()) out.push_back({id, "vpc", &one.tags});
+  for (const auto& [id, one] : state_->vpcs.subnets()) out.push_back({id, "subnet", &one.tags});
+  for (const auto& [id, one] : state_->vpcs.route_tables()) out.push_back({id, "route-table", &one.tags});
+  for (const auto& [id, one] : state_->vpcs.gateways()) out.push_back({id, "internet-gateway", &one.tags});
   for (const auto& [name, one] : state_->keys) out.push_back({one.id, "key-pair", &one.tags});
   return out;
 }

@@ -147,13 +147,14 @@ TEST_F(PlacesTest, TheDefaultVpcHasASubnetInEachOfThreeZones) {
 }
 
 TEST_F(PlacesTest, TheNetworksIdsAreTheSameInEveryRegionOfTheAccount) {
-  std::string vpc = life->ec2.vpc().id;
+  std::string vpc = life->ec2.vpcs().default_vpc().id;
   std::string group = life->ec2.default_security_group_id();
   life.reset();
   MemoryJournal empty;
   testing::MortalLoop other_loop(loop);
   Ec2 other(other_loop, random, empty, machines, network, placements, options);
-  EXPECT_EQ(other.vpc().id, vpc);
+  other.open();
+  EXPECT_EQ(other.vpcs().default_vpc().id, vpc);
   EXPECT_EQ(other.default_security_group_id(), group);
 }
 
