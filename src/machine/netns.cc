@@ -13,6 +13,7 @@
 #include <csignal>
 #include <cstring>
 #include <system_error>
+#include <utility>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -120,6 +121,10 @@ std::vector<std::string> NamespaceNetwork::made() const {
   return ids;
 }
 
+void NamespaceNetwork::on_change(std::function<void(const std::string& vpc, bool there)> listener) {
+  listener_ = std::move(listener);
+}
+
 void NamespaceNetwork::open() {
   host::make_folders(options_.folder);
   for (const std::string& name : namespaces_with_prefix(vpc_namespaces(options_.slot) + "vpc-")) {
@@ -218,7 +223,7 @@ void NamespaceNetwork::settle(const Vpc& vpc, Made& made) {
     run_tool({"ip", "-batch", "-"}, batch);
   });
   made.addresses = wanted;
-  made.settled = true;
+  if (!std::exchange(made.settled, true) && listener_) listener_(vpc.id, true);
 }
 
 void NamespaceNetwork::start_uplink(const std::string& vpc, Made& made) {
@@ -227,6 +232,7 @@ void NamespaceNetwork::start_uplink(const std::string& vpc, Made& made) {
 }
 
 void NamespaceNetwork::remove(const std::string& vpc) {
+  if (made_.at(vpc).settled && listener_) listener_(vpc, false);
   if (const auto uplink = made_.at(vpc).uplink) host::end_process(*uplink, Duration(500));
   remove_namespace(name_of(vpc));
   made_.erase(vpc);

@@ -7,6 +7,7 @@
 // addresses of the VPC and link-local ones never leaves the namespace.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -35,9 +36,10 @@ class NamespaceNetwork final : public Network {
   void close() override;
   void apply(const std::vector<Vpc>& vpcs) override;
   std::vector<std::string> problems() const override { return problems_; }
-  std::vector<std::string> made() const override;
+  void on_change(std::function<void(const std::string& vpc, bool there)> listener) override;
   host::FileDescriptor listen(const std::string& vpc, const std::string& address, int port) override;
   std::string loopback_address(int number) const override;
+  std::vector<std::string> made() const;  // the VPCs that have a namespace, sorted
 
  private:
   struct Made {
@@ -59,6 +61,7 @@ class NamespaceNetwork final : public Network {
   std::map<std::string, Made> made_;  // by VPC
   std::unique_ptr<Forwarder> forwarder_;
   std::vector<std::string> problems_;
+  std::function<void(const std::string& vpc, bool there)> listener_;
 };
 
 // The VPC's end and the machine's end of a machine's wire: device `wire_name(id)` in the VPC's namespace, `eth0` in the

@@ -79,9 +79,9 @@ class Network {
   // in use". They are tried again at the next one.
   virtual std::vector<std::string> problems() const = 0;
 
-  // The VPCs that have been made and not removed, sorted: what shall be served inside of each is to be asked after
-  // `apply`.
-  virtual std::vector<std::string> made() const = 0;
+  // Called within `apply` for each VPC that is made, or found again, and before one is removed: what is served inside
+  // of it begins and must end then. One may listen; it may call `listen`, and must not throw.
+  virtual void on_change(std::function<void(const std::string& vpc, bool there)> listener) = 0;
   // A TCP socket that listens inside that VPC, on an address of its own: kMetadataAddress, or a subnet's gateway. It
   // does not block and is closed on exec. Not a socket where the network is simulated. Throws Error(not_found) for a
   // VPC that is not made, Error(io).

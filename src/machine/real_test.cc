@@ -541,6 +541,8 @@ TEST_F(RealMachines, VpcsWithTheSameAddressesKnowNothingOfEachOther) {
   outside.public_address = network_->loopback_address(9);
   Port inside = port(other, {http_from("0.0.0.0/0")});
   inside.public_address = network_->loopback_address(10);
+  std::vector<std::string> heard;
+  network_->on_change([&](const std::string& id, bool there) { heard.push_back((there ? "+" : "-") + id); });
   network_->apply({vpc_of({outside}), vpc_of({inside, port(asks, {})}, "vpc-2")});
   EXPECT_THAT(network_->made(), ElementsAre("vpc-1", "vpc-2"));
   for (const Spec& each : {other, asks}) ASSERT_EQ(launch(each), "");
@@ -566,6 +568,7 @@ TEST_F(RealMachines, VpcsWithTheSameAddressesKnowNothingOfEachOther) {
 
   for (const Spec& each : {other, asks}) ASSERT_EQ(terminate(each), "");
   network_->apply({vpc_of({})});
+  EXPECT_THAT(heard, ElementsAre("+vpc-2", "-vpc-2"));
   EXPECT_FALSE(namespace_exists(second));
   EXPECT_THAT(lines_with(host::run_checked({"ps", "-eo", "args"}).out, "/run/netns/" + second), IsEmpty());
 }

@@ -383,7 +383,18 @@ void SimulatedNetwork::apply(const std::vector<Vpc>& vpcs) {
       ports_.push_back(port);
     }
   }
-  made_ = std::move(made);
+  const std::set<std::string> before = std::exchange(made_, std::move(made));
+  if (!listener_) return;
+  for (const std::string& vpc : made_) {
+    if (!before.contains(vpc)) listener_(vpc, true);
+  }
+  for (const std::string& vpc : before) {
+    if (!made_.contains(vpc)) listener_(vpc, false);
+  }
+}
+
+void SimulatedNetwork::on_change(std::function<void(const std::string& vpc, bool there)> listener) {
+  listener_ = std::move(listener);
 }
 
 host::FileDescriptor SimulatedNetwork::listen(const std::string& vpc, const std::string&, int) {

@@ -85,10 +85,11 @@ class SimulatedNetwork final : public Network {
   void close() override;
   void apply(const std::vector<Vpc>& vpcs) override;
   std::vector<std::string> problems() const override { return problems_; }
-  std::vector<std::string> made() const override { return {made_.begin(), made_.end()}; }
+  void on_change(std::function<void(const std::string& vpc, bool there)> listener) override;
   host::FileDescriptor listen(const std::string& vpc, const std::string& address, int port) override;
   std::string loopback_address(int number) const override;
 
+  std::vector<std::string> made() const { return {made_.begin(), made_.end()}; }
   const std::vector<Port>& ports() const { return ports_; }  // of all VPCs; the interface names its own
   // The next so many calls of `apply` fail, and change nothing.
   void fail_applies(int count) { failing_applies_ = count; }
@@ -108,6 +109,7 @@ class SimulatedNetwork final : public Network {
   std::vector<std::string> problems_;
   std::vector<Port> ports_;
   std::set<std::string> made_;
+  std::function<void(const std::string& vpc, bool there)> listener_;
 };
 
 }  // namespace kiln::machine

@@ -130,7 +130,11 @@ TEST(SimulatedNetwork, LetsInWhatARuleAllows) {
   Vpc vpc;
   vpc.id = "vpc-1";
   vpc.ports = {port};
+  std::vector<std::string> heard;
+  network.on_change([&](const std::string& id, bool there) { heard.push_back((there ? "+" : "-") + id); });
   network.apply({vpc});
+  network.apply({vpc});
+  EXPECT_THAT(heard, ElementsAre("+vpc-1"));
   EXPECT_TRUE(network.lets_in("172.31.0.2", "172.31.0.10", 85));
   EXPECT_FALSE(network.lets_in("172.30.0.2", "172.31.0.10", 85));
   EXPECT_FALSE(network.lets_in("172.31.0.2", "172.31.0.10", 91));

@@ -20,7 +20,7 @@ void Ec2::State::release(Address& address) {
   address.instance_id.clear();
   address.association_id.clear();
   save(address);
-  if (found == instances.end() || found->second.gone()) return;
+  if (found == instances.end()) return;
   Instance& instance = found->second;
   instance.public_address.clear();
   const bool up = instance.state == InstanceState::running || instance.state == InstanceState::pending;

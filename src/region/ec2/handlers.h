@@ -49,7 +49,7 @@ std::optional<InterfaceData> interface_data_of(const wire::Shape& shape,
               {"DeviceIndex", "NetworkCardIndex", "SubnetId", "AssociatePublicIpAddress", "DeleteOnTermination",
                "Groups", "PrivateIpAddress", "Description", "InterfaceType"});
   if (specifications.size() > 1 || one.device_index.value_or(0) != 0 || one.network_card_index.value_or(0) != 0 ||
-      one.interface_type.value_or("interface") != "interface") {
+      (present(one.interface_type) && *one.interface_type != "interface")) {
     throw ApiError("UnsupportedOperation", "An instance of this region has one network interface, of device index 0");
   }
   if (!one.delete_on_termination.value_or(true)) {

@@ -46,6 +46,7 @@ w::NetworkInterface to_wire(const Ec2& ec2, const Instance& instance) {
   out.private_ip_address = instance.private_address;
   out.private_dns_name = private_name(ec2, instance);
   out.groups = groups_of(ec2, instance);
+  out.tag_set = kiln::region::ec2::to_wire(instance.interface_tags);
   w::NetworkInterfacePrivateIpAddress& address = out.private_ip_addresses.emplace_back();
   address.primary = true;
   address.private_ip_address = instance.private_address;
@@ -128,7 +129,8 @@ void interfaces(Handlers& handlers, Ec2& ec2) {
     for (const auto& [id, instance] : sorted) {
       if (!listed(input.network_interface_ids, id)) continue;
       w::NetworkInterface out = to_wire(ec2, *instance);
-      if (!matches(input.filters, {}, [&](const std::string& name) { return filter_values(out, name); })) continue;
+      const auto values = [&](const std::string& name) { return filter_values(out, name); };
+      if (!matches(input.filters, instance->interface_tags, values)) continue;
       if (page.takes(id)) answer.network_interfaces.push_back(std::move(out));
     }
     answer.next_token = page.next_token();
@@ -172,7 +174,7 @@ std::optional<Values> filter_values(const w::Address& one, const std::string& na
 void change_addresses(Handlers& handlers, Ec2& ec2) {
   handlers.on<w::AllocateAddress>([&ec2](const Call&, const w::AllocateAddressRequest& input) {
     only<w::AllocateAddress>(input, {"Domain", "TagSpecifications"});
-    if (input.domain.value_or("vpc") != "vpc") {
+    if (present(input.domain) && *input.domain != "vpc") {
       throw ApiError("InvalidParameterValue",
                      fmt::format("Invalid value '{}' for domain. It must be 'vpc'.", *input.domain));
     }

@@ -164,7 +164,25 @@ std::optional<std::vector<std::string>> filter_values(const Ec2& ec2, const Inst
     return Values{one.private_address};
   }
   if (name == "ip-address") return Values{one.public_address};
-  if (name == "private-dns-name") return Values{private_name(ec2, one)};
+  if (name == "private-dns-name" || name == "network-interface.private-dns-name") {
+    return Values{private_name(ec2, one)};
+  }
+  if (name == "dns-name" || name == "network-interface.association.public-ip" ||
+      name == "network-interface.addresses.association.public-ip") {
+    return one.public_address.empty() ? Values{} : Values{one.public_address};
+  }
+  if (name == "network-interface.description") return Values{one.interface_description};
+  if (name == "network-interface.mac-address") return Values{one.mac};
+  if (name == "network-interface.status") return Values{"in-use"};
+  if (name == "network-interface.owner-id") return Values{ec2.options().account};
+  if (name == "network-interface.availability-zone") return Values{one.zone};
+  if (name == "network-interface.attachment.instance-id") return Values{one.id};
+  if (name == "network-interface.attachment.device-index") return Values{"0"};
+  if (name == "network-interface.attachment.status") return Values{"attached"};
+  if (name == "network-interface.attachment.delete-on-termination" || name == "network-interface.addresses.primary" ||
+      name == "network-interface.source-dest-check" || name == "source-dest-check") {
+    return Values{"true"};
+  }
   if (name == "network-interface.network-interface-id") return Values{one.interface_id};
   if (name == "instance.group-id" || name == "network-interface.group-id") return one.security_groups;
   if (name == "instance.group-name" || name == "network-interface.group-name") {

@@ -121,7 +121,7 @@ void types(Handlers& handlers, Ec2& ec2) {
   handlers.on<w::DescribeInstanceTypeOfferings>(
       [&ec2](const Call&, const w::DescribeInstanceTypeOfferingsRequest& input) {
         only<w::DescribeInstanceTypeOfferings>(input, {"LocationType", "Filters", "MaxResults", "NextToken"});
-        std::string where = input.location_type.value_or("region");
+        std::string where = present(input.location_type) ? *input.location_type : "region";
         if (where != "region" && where != "availability-zone" && where != "availability-zone-id") {
           throw ApiError(
               "InvalidParameterValue",

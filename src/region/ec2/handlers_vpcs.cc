@@ -54,7 +54,7 @@ void vpcs(Handlers& handlers, Ec2& ec2) {
     if (input.amazon_provided_ipv6_cidr_block.value_or(false)) {
       throw ApiError("UnsupportedOperation", "This region has no IPv6");
     }
-    if (input.instance_tenancy.value_or("default") != "default") {
+    if (present(input.instance_tenancy) && *input.instance_tenancy != "default") {
       throw ApiError("UnsupportedOperation", "This region has no tenancy but 'default'");
     }
     if (!present(input.cidr_block)) {

@@ -141,6 +141,7 @@ std::vector<const Instance*> Ec2::run_instances(const RunRequest& request) {
     instance.client_token = request.client_token;
     instance.token_digest = asked;
     instance.tags = tags;
+    if (data.tags.contains("network-interface")) instance.interface_tags = data.tags.at("network-interface");
     if (from) {
       instance.tags["aws:ec2launchtemplate:id"] = from->first;
       instance.tags["aws:ec2launchtemplate:version"] = std::to_string(from->second);

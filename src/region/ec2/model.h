@@ -77,6 +77,7 @@ struct Instance {
   std::string public_address;  // empty when it has none, or the region had none to give
   bool wants_public = false;   // gets one at each start
   std::string interface_description;
+  Tags interface_tags;
   std::vector<std::string> security_groups;  // ids
   std::string user_data;
   std::string shutdown_behavior = "stop";

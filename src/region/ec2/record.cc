@@ -97,6 +97,7 @@ std::string write_record(const Instance& value) {
               {"vpc_id", value.vpc_id},
               {"wants_public", value.wants_public},
               {"interface_description", value.interface_description},
+              {"interface_tags", value.interface_tags},
               {"termination_protected", value.termination_protected},
               {"stop_protected", value.stop_protected},
               {"ebs_optimized", value.ebs_optimized},
@@ -138,6 +139,7 @@ Instance read_instance(const std::string& text) {
     value.vpc_id = from.value("vpc_id", "");
     value.wants_public = from.value("wants_public", true);
     value.interface_description = from.value("interface_description", "");
+    value.interface_tags = from.value("interface_tags", Tags());
     value.termination_protected = from.value("termination_protected", false);
     value.stop_protected = from.value("stop_protected", false);
     value.ebs_optimized = from.value("ebs_optimized", false);

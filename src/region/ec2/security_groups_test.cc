@@ -154,6 +154,18 @@ TEST_F(SecurityGroupsTest, RulesAreListedWithIdsAndRevokedByThem) {
   EXPECT_EQ(refusal<api::RevokeSecurityGroupIngress>(revoke_it), "InvalidSecurityGroupRuleId.NotFound");
 }
 
+TEST_F(SecurityGroupsTest, AnIcmpRuleWithoutATypeIsForAllOfThem) {
+  std::string group = create("web");
+  api::IpPermission ping;
+  ping.ip_protocol = "icmp";
+  ping.from_port = ping.to_port = -1;
+  ping.ip_ranges.emplace_back().cidr_ip = "0.0.0.0/0";
+  authorize(group, ping);
+  instance_in(group);
+  const machine::IngressRule& rule = network.ports().at(0).ingress.at(0);
+  EXPECT_EQ(rule.from_port, -1) << "0 would be the answer to a ping only";
+}
+
 TEST_F(SecurityGroupsTest, DuplicatesAndWrongRulesAreRefused) {
   std::string group = create("web");
   authorize(group, from_anywhere(80));

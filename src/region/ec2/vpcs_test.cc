@@ -1,4 +1,6 @@
 // VPCs over the wire: subnets, routes, gateways, interfaces and addresses, and what they mean for the network.
+#include <set>
+
 #include "region/testing/ec2_world.h"
 
 namespace kiln::region::ec2 {
@@ -393,6 +395,13 @@ TEST_F(Networks, APublicAddressIsGivenUpWithTheStopAndAnElasticOneStays) {
   api::DescribeAddressesRequest find;
   find.filters = {{"public-ip", {elastic.public_ip.value()}}};
   EXPECT_FALSE(call<api::DescribeAddresses>(find).addresses.at(0).association_id) << "the instance's end frees it";
+  for (int i = 0; i < 200; ++i) {
+    if (refusal<api::AllocateAddress>({}) == "AddressLimitExceeded") break;
+  }
+  std::set<std::string> different;
+  const auto all = call<api::DescribeAddresses>({}).addresses;
+  for (const auto& each : all) different.insert(each.public_ip.value());
+  EXPECT_EQ(different.size(), all.size()) << "and keeps it from being given away";
   call<api::ReleaseAddress>(release);
   EXPECT_EQ(refusal<api::ReleaseAddress>(release), "InvalidAllocationID.NotFound");
 }
@@ -406,6 +415,9 @@ TEST_F(Networks, InterfacesAreTheInstances) {
   interface.associate_public_ip_address = true;
   interface.delete_on_termination = true;
   interface.groups = {life->ec2.default_security_group_id()};
+  auto& specification = request.tag_specifications.emplace_back();
+  specification.resource_type = "network-interface";
+  specification.tags = {{"Name", "front"}};
   const std::string one = launch(request);
   const std::string two = launch(run_in(""));
   api::DescribeNetworkInterfacesRequest find;
@@ -415,6 +427,17 @@ TEST_F(Networks, InterfacesAreTheInstances) {
   ASSERT_THAT(found, SizeIs(1));
   EXPECT_EQ(found[0].description, "the front");
   EXPECT_EQ(found[0].association->public_ip, describe(one).public_ip_address);
+  find.filters = {{"tag:Name", {"front"}}};
+  EXPECT_THAT(call<api::DescribeNetworkInterfaces>(find).network_interfaces, SizeIs(1));
+  api::CreateTagsRequest tag;
+  tag.resources = {found[0].network_interface_id.value()};
+  tag.tags = {{"Name", "back"}};
+  call<api::CreateTags>(tag);
+  EXPECT_THAT(call<api::DescribeNetworkInterfaces>(find).network_interfaces, IsEmpty());
+  api::DescribeInstancesRequest by_interface;
+  by_interface.filters = {{"network-interface.description", {"the *"}},
+                          {"network-interface.association.public-ip", {describe(one).public_ip_address.value()}}};
+  EXPECT_THAT(call<api::DescribeInstances>(by_interface).reservations, SizeIs(1));
   find.filters = {{"colour", {"red"}}};
   EXPECT_EQ(refusal<api::DescribeNetworkInterfaces>(find), "InvalidParameterValue");
   find.filters.clear();
