@@ -115,9 +115,9 @@ void World::start_region() {
   prober_ = std::make_unique<region::elb::SimulatedProber>(*life_, [this](const region::elb::Probe& probe) {
     return machines_.http_status_at(probe.address, probe.port, probe.path, probe.vpc);
   });
-  region_ = std::make_unique<region::Region>(
-      region::RegionParts{*life_, random_, journal_, store_, watched_, network_, balancer_, *prober_, log_},
-      region::RegionOptions{"us-east-1", "123456789012", kAccessKey, kSecretKey});
+  region_ = std::make_unique<region::Partition>(
+      region::PartitionParts{*life_, random_, journal_, store_, watched_, network_, balancer_, *prober_, log_},
+      region::PartitionOptions{"us-east-1", "123456789012", kAccessKey, kSecretKey});
   region_->open();
 }
 

@@ -50,24 +50,14 @@ void Ec2::State::take_address(const Subnet& subnet, const std::string& wanted) {
   }
 }
 
-std::string Ec2::State::take_public_address() {
-  int count = options.last_public_address - options.first_public_address + 1;
-  for (int tried = 0; tried < count; ++tried) {
-    int number = options.first_public_address + next_public;
-    next_public = (next_public + 1) % count;
-    std::string address = network.loopback_address(number);
-    if (used_addresses.emplace("", address).second) return address;
-  }
-  return {};
-}
-
 void Ec2::State::give_public(Instance& instance) {
-  if (instance.wants_public && instance.public_address.empty()) instance.public_address = take_public_address();
+  if (!instance.wants_public || !instance.public_address.empty()) return;
+  instance.public_address = public_addresses.take(LoopbackPool::Use::instance);
 }
 
 void Ec2::State::take_public(Instance& instance) {
   if (elastic_of(instance.id) != nullptr) return;
-  used_addresses.erase({"", instance.public_address});
+  public_addresses.release(instance.public_address);
   instance.public_address.clear();
 }
 

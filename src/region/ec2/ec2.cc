@@ -12,41 +12,58 @@
 
 namespace kiln::region::ec2 {
 
-Ec2::State::State(host::Loop& on, host::Random& chance, Journal& book, machine::Machines& hosts,
-                  machine::Network& wires, const ImagePlacements& where, Options with)
+Ec2::State::State(host::Loop& on, host::Random& chance, Tables& book, machine::Machines& hosts, machine::Network& wires,
+                  const ImagePlacements& where, LoopbackPool& pool, Options with)
     : loop(on),
       random(chance),
       journal(book),
       machines(hosts),
       network(wires),
       placements(where),
+      public_addresses(pool),
       options(std::move(with)),
       vpcs(chance, book,
            {options.account, options.region, [this] { network_changed(); },
             [this](const std::string& id) { return used(id); },
             [this](const std::string& vpc) { return has_public(vpc); }}) {}
 
-Ec2::Ec2(host::Loop& loop, host::Random& random, Journal& journal, machine::Machines& machines,
-         machine::Network& network, const ImagePlacements& placements, Options options)
-    : state_(std::make_unique<State>(loop, random, journal, machines, network, placements, std::move(options))) {}
+Ec2::Ec2(host::Loop& loop, host::Random& random, Tables& journal, machine::Machines& machines,
+         machine::Network& network, const ImagePlacements& placements, LoopbackPool& addresses, Options options)
+    : state_(std::make_unique<State>(loop, random, journal, machines, network, placements, addresses,
+                                     std::move(options))) {}
 
 Ec2::~Ec2() = default;
 
-void Ec2::open(const std::function<void()>& once_loaded) {
+void Ec2::read(const Tables& tables) {
+  for (const char* table : {kInstanceTable, kImageTable, kTemplateTable, kGroupTable, kKeyTable, kTokenTable,
+                            kAddressTable, kVpcTable, kSubnetTable, kRouteTable, kGatewayTable}) {
+    for (const auto& [key, text] : tables.load(table)) replicate(table, key, text);
+  }
+}
+
+void Ec2::load() {
   State& s = *state_;
-  for (const auto& [id, text] : s.journal.load(kInstanceTable)) s.instances[id] = read_instance(text);
-  for (const auto& [id, text] : s.journal.load(kImageTable)) s.images[id] = read_image(text);
-  for (const auto& [id, text] : s.journal.load(kTemplateTable)) s.templates[id] = read_launch_template(text);
-  for (const auto& [id, text] : s.journal.load(kGroupTable)) s.groups[id] = read_security_group(text);
-  for (const auto& [name, text] : s.journal.load(kKeyTable)) s.keys[name] = read_key_pair(text);
-  s.template_tokens = s.journal.load(kTokenTable);
-  for (const auto& [id, text] : s.journal.load(kAddressTable)) s.elastic[id] = read_address(text);
-  s.vpcs.open();
+  read(s.journal);
+  s.vpcs.ensure_default();
   const std::string default_group = s.vpcs.fixed_id("sg-", "default");
   if (!s.groups.contains(default_group)) s.make_default_group(default_group, s.vpcs.default_vpc().id);
-  if (once_loaded) once_loaded();
-  s.resume();
+  s.remember_instances();
 }
+
+void Ec2::replicate(const std::string& table, const std::string& key, const std::optional<std::string>& text) {
+  State& s = *state_;
+  auto take = [&](auto& things, auto&& read) { take_record(things, key, text, read); };
+  s.vpcs.replicate(table, key, text);
+  if (table == kAddressTable) take(s.elastic, read_address);
+  if (table == kInstanceTable) take(s.instances, read_instance);
+  if (table == kImageTable) take(s.images, read_image);
+  if (table == kTemplateTable) take(s.templates, read_launch_template);
+  if (table == kGroupTable) take(s.groups, read_security_group);
+  if (table == kKeyTable) take(s.keys, read_key_pair);
+  if (table == kTokenTable) take(s.template_tokens, [](const std::string& token) { return token; });
+}
+
+void Ec2::connect() { state_->apply_network(); }
 
 void Ec2::State::save(const Instance& instance) { journal.put(kInstanceTable, instance.id, write_record(instance)); }
 void Ec2::State::save(const Image& image) { journal.put(kImageTable, image.id, write_record(image)); }

@@ -50,7 +50,7 @@ const Address& Ec2::allocate_address(const Tags& tags) {
   State& s = *state_;
   check_tags(tags);
   Address made;
-  made.public_address = s.take_public_address();
+  made.public_address = s.public_addresses.take(LoopbackPool::Use::instance);
   if (made.public_address.empty()) {
     throw ApiError("AddressLimitExceeded", "The maximum number of addresses has been reached.");
   }
@@ -67,7 +67,7 @@ void Ec2::release_address(const std::string& id) {
   if (!gone.instance_id.empty()) {
     throw ApiError("InvalidIPAddress.InUse", fmt::format("Address {} is in use.", gone.public_address));
   }
-  s.used_addresses.erase({"", gone.public_address});
+  s.public_addresses.release(gone.public_address);
   s.journal.erase(kAddressTable, id);
   s.elastic.erase(id);
 }

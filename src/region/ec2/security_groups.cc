@@ -76,7 +76,7 @@ const std::map<std::string, SecurityGroup>& Ec2::security_groups() const { retur
 const SecurityGroup& Ec2::security_group(const std::string& id) const { return state_->find_group(id); }
 
 const SecurityGroup* Ec2::find_security_group(const std::string& name, const std::string& vpc_id) const {
-  const std::string& vpc = vpc_id.empty() ? state_->vpcs.default_vpc().id : vpc_id;
+  const std::string& vpc = vpc_id.empty() ? state_->vpcs.default_vpc_id() : vpc_id;
   for (const auto& [id, group] : state_->groups) {
     if (group.name == name && group.vpc_id == vpc) return &group;
   }

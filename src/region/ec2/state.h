@@ -19,18 +19,23 @@ inline constexpr const char* kGroupTable = "ec2.security_group";
 inline constexpr const char* kKeyTable = "ec2.key_pair";
 inline constexpr const char* kDefaultGroup = "default";  // name of the security group that a VPC begins with
 inline constexpr const char* kAddressTable = "ec2.address";
+inline constexpr const char* kVpcTable = "ec2.vpc";
+inline constexpr const char* kSubnetTable = "ec2.subnet";
+inline constexpr const char* kRouteTable = "ec2.route_table";
+inline constexpr const char* kGatewayTable = "ec2.internet_gateway";
 inline constexpr const char* kTokenTable = "ec2.client_token";
 
 struct Ec2::State {
-  State(host::Loop& on, host::Random& chance, Journal& book, machine::Machines& hosts, machine::Network& wires,
-        const ImagePlacements& where, Options with);
+  State(host::Loop& on, host::Random& chance, Tables& book, machine::Machines& hosts, machine::Network& wires,
+        const ImagePlacements& where, LoopbackPool& pool, Options with);
 
   host::Loop& loop;
   host::Random& random;
-  Journal& journal;
+  Tables& journal;
   machine::Machines& machines;
   machine::Network& network;
   const ImagePlacements& placements;
+  LoopbackPool& public_addresses;
   Options options;
 
   std::map<std::string, Instance> instances;
@@ -43,8 +48,7 @@ struct Ec2::State {
   Vpcs vpcs;
   std::map<std::string, Address> elastic;                        // by allocation id
   std::map<std::string, std::uint32_t> next_address;             // by subnet: where the search for a free one goes on
-  std::set<std::pair<std::string, std::string>> used_addresses;  // by VPC; public ones by none
-  int next_public = 0;
+  std::set<std::pair<std::string, std::string>> used_addresses;  // private ones, by VPC
   std::vector<std::function<void(const Instance&, InstanceState)>> listeners;
   std::function<bool(const std::string&)> balancer_uses;
   bool network_dirty = false;
@@ -66,15 +70,13 @@ struct Ec2::State {
   void advance(const std::string& id);  // gives the machine's host the next thing to do for this instance
   // Ending its machine failed: stays as it is and is tried again, ever more slowly.
   void end_later(Instance& instance, const std::string& failure);
-  void machine_ended(const machine::Exit& exit);
   machine::Spec spec_of(const Instance& instance, bool with_image = true) const;
   void forget_later(const Instance& instance);
-  void resume();
+  void remember_instances();
 
   // addresses.cc
   std::string take_address(const Subnet& subnet);
   void take_address(const Subnet& subnet, const std::string& wanted);  // ApiError when it is not free
-  std::string take_public_address();                                   // empty when there is none left
   // Gives a public address to an instance that wants one and has none; takes an address that is not Elastic away.
   void give_public(Instance& instance);
   void take_public(Instance& instance);
@@ -124,6 +126,16 @@ void check_user_data(const std::optional<std::string>& user_data);
 void check_tags(const Tags& tags);
 // Whether an id has the form "<prefix><8 or 17 hex digits>".
 bool well_formed(const std::string& id, const std::string& prefix);
+
+// Takes over what a table holds under a key now; without a text it is gone.
+template <class Things, class Read>
+void take_record(Things& things, const std::string& key, const std::optional<std::string>& text, Read&& read) {
+  if (text) {
+    things[key] = read(*text);
+  } else {
+    things.erase(key);
+  }
+}
 
 // record.cc: the journal's form of each.
 std::string write_record(const Instance& value);

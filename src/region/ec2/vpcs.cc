@@ -9,15 +9,12 @@
 #include "base/digest.h"
 #include "base/text.h"
 #include "region/api_error.h"
+#include "region/aws_regions.h"
 #include "region/ec2/state.h"
 
 namespace kiln::region::ec2 {
 namespace {
 
-constexpr const char* kVpcTable = "ec2.vpc";
-constexpr const char* kSubnetTable = "ec2.subnet";
-constexpr const char* kRouteTable = "ec2.route_table";
-constexpr const char* kGatewayTable = "ec2.internet_gateway";
 constexpr int kLargest = 16;  // prefixes that VPCs and subnets may have
 constexpr int kSmallest = 28;
 
@@ -34,21 +31,6 @@ bool reserved(const Cidr& cidr) {
     if (cidr.overlaps(*Cidr::parse(text))) return true;
   }
   return false;
-}
-
-// "us-east-1" → "use1", "ap-northeast-1" → "apne1".
-std::string zone_stem(const std::string& region) {
-  std::string out;
-  for (const std::string& part : split(region, '-')) {
-    if (out.empty()) {
-      out = part;
-      continue;
-    }
-    const bool both = part.size() > 5 && (part.starts_with("north") || part.starts_with("south"));
-    out += part[0];
-    if (both) out += part[5];
-  }
-  return out;
 }
 
 }  // namespace
@@ -80,20 +62,24 @@ std::optional<std::uint32_t> parse_address(const std::string& text) {
 std::vector<Zone> zones_of(const std::string& region) {
   std::vector<Zone> zones;
   for (int i = 0; i < 3; ++i) {
-    zones.push_back({region + static_cast<char>('a' + i), fmt::format("{}-az{}", zone_stem(region), i + 1)});
+    zones.push_back(
+        {region + static_cast<char>('a' + i), fmt::format("{}-az{}", find_aws_region(region)->zone_prefix, i + 1)});
   }
   return zones;
 }
 
-Vpcs::Vpcs(host::Random& random, Journal& journal, Surroundings around)
+Vpcs::Vpcs(host::Random& random, Tables& journal, Surroundings around)
     : random_(random), journal_(journal), around_(std::move(around)) {}
 
-void Vpcs::open() {
-  for (const auto& [id, text] : journal_.load(kVpcTable)) vpcs_[id] = read_vpc(text);
-  for (const auto& [id, text] : journal_.load(kSubnetTable)) subnets_[id] = read_subnet(text);
-  for (const auto& [id, text] : journal_.load(kRouteTable)) tables_[id] = read_route_table(text);
-  for (const auto& [id, text] : journal_.load(kGatewayTable)) gateways_[id] = read_internet_gateway(text);
-  if (!vpcs_.contains(fixed_id("vpc-", "vpc"))) make_default();
+void Vpcs::replicate(const std::string& table, const std::string& key, const std::optional<std::string>& text) {
+  if (table == kVpcTable) take_record(vpcs_, key, text, read_vpc);
+  if (table == kSubnetTable) take_record(subnets_, key, text, read_subnet);
+  if (table == kRouteTable) take_record(tables_, key, text, read_route_table);
+  if (table == kGatewayTable) take_record(gateways_, key, text, read_internet_gateway);
+}
+
+void Vpcs::ensure_default() {
+  if (!vpcs_.contains(default_vpc_id())) make_default();
 }
 
 std::string Vpcs::fixed_id(const std::string& prefix, const std::string& what) const {
@@ -102,7 +88,7 @@ std::string Vpcs::fixed_id(const std::string& prefix, const std::string& what) c
 
 void Vpcs::make_default() {
   Vpc vpc;
-  vpc.id = fixed_id("vpc-", "vpc");
+  vpc.id = default_vpc_id();
   vpc.cidr = "172.31.0.0/16";
   vpc.is_default = true;
   vpc.dns_hostnames = true;
@@ -130,7 +116,8 @@ void Vpcs::make_default() {
   }
 }
 
-const Vpc& Vpcs::default_vpc() const { return vpcs_.at(fixed_id("vpc-", "vpc")); }
+std::string Vpcs::default_vpc_id() const { return fixed_id("vpc-", "vpc"); }
+const Vpc& Vpcs::default_vpc() const { return vpcs_.at(default_vpc_id()); }
 
 const Vpc& Vpcs::vpc(const std::string& id) const {
   if (const auto found = vpcs_.find(id); found != vpcs_.end()) return found->second;

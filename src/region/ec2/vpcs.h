@@ -45,13 +45,16 @@ class Vpcs {
     std::function<bool(const std::string& vpc_id)> has_public;  // an instance of it has a public address
   };
   // All must outlive it.
-  Vpcs(host::Random& random, Journal& journal, Surroundings around);
-  // Reads the journal; makes the default VPC when there is none.
-  void open();
+  Vpcs(host::Random& random, Tables& journal, Surroundings around);
+  // Takes over what the journal has under a key of one of these tables; other tables are not ours.
+  void replicate(const std::string& table, const std::string& key, const std::optional<std::string>& text);
+  // Makes the default VPC unless it is there.
+  void ensure_default();
 
   const std::map<std::string, Vpc>& vpcs() const { return vpcs_; }
   const Vpc& vpc(const std::string& id) const;  // ApiError InvalidVpcID.NotFound, .Malformed
   const Vpc& default_vpc() const;
+  std::string default_vpc_id() const;
   const Vpc& create_vpc(const std::string& cidr, const Tags& tags);  // with its main route table
   void delete_vpc(const std::string& id);                            // ApiError DependencyViolation
   void set_dns(const std::string& id, std::optional<bool> support, std::optional<bool> hostnames);
@@ -111,7 +114,7 @@ class Vpcs {
   void save(const InternetGateway& gateway);
 
   host::Random& random_;
-  Journal& journal_;
+  Tables& journal_;
   Surroundings around_;
   std::map<std::string, Vpc> vpcs_;
   std::map<std::string, Subnet> subnets_;
