@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "http/server.h"
 #include "machine/checks.h"
+#include "machine/namespaces.h"
 #include "machine/netns.h"
 #include "machine/nspawn.h"
 #include "machine/simulated.h"
@@ -73,15 +74,14 @@ void make_real(Parts& parts, const Context& context, const std::string& name) {
   machine::NspawnOptions machines;
   machines.folder = folder;
   machines.slot = parts.slot->number();
-  machines.region_namespace = parts.network->namespace_name();
   machines.supervisor = {std::filesystem::read_symlink("/proc/self/exe").string()};
   parts.machines = std::make_unique<machine::NspawnMachines>(parts.loop, *parts.store, machines);
   make_private(folder / "haproxy");
   parts.balancer = std::make_unique<region::elb::Haproxy>(
-      parts.loop, region::elb::HaproxySite{folder / "haproxy", parts.network->namespace_name()},
+      parts.loop, region::elb::HaproxySite{folder / "haproxy", machine::vpc_namespaces(parts.slot->number())},
       [](const std::string& line) { talk(line); });
-  parts.prober =
-      std::make_unique<region::elb::NamespaceProber>(parts.loop, "/run/netns/" + parts.network->namespace_name());
+  parts.prober = std::make_unique<region::elb::NamespaceProber>(
+      parts.loop, machine::namespace_path(machine::vpc_namespaces(parts.slot->number())).string());
 }
 
 void make_simulated(Parts& parts) {
@@ -89,8 +89,8 @@ void make_simulated(Parts& parts) {
   parts.network->open();
   auto machines = std::make_unique<machine::SimulatedMachines>(parts.loop, parts.random);
   parts.prober = std::make_unique<region::elb::SimulatedProber>(
-      parts.loop, [&simulated = *machines](const std::string& address, int port, const std::string& path) {
-        return simulated.http_status_at(address, port, path);
+      parts.loop, [&simulated = *machines](const region::elb::Probe& probe) {
+        return simulated.http_status_at(probe.address, probe.port, probe.path, probe.vpc);
       });
   parts.machines = std::move(machines);
   parts.balancer = std::make_unique<region::elb::SimulatedBalancer>(parts.loop);
@@ -293,7 +293,8 @@ void remove_real_things(Context& context, const std::string& name) {
   options.slot = slot.number();
   options.folder = folder;
   machine::NamespaceNetwork network(options);
-  region::elb::Haproxy(loop, {folder / "haproxy", network.namespace_name()}, [](const std::string&) {}).close();
+  region::elb::Haproxy(loop, {folder / "haproxy", machine::vpc_namespaces(slot.number())}, [](const std::string&) {
+  }).close();
   network.close();
   slot.release();
 }

@@ -48,7 +48,7 @@ TEST(Conformance, ThePageListsWhatIsServedAndNothingElse) {
   machine::SimulatedNetwork network;
   network.open();
   elb::SimulatedBalancer balancer{loop};
-  elb::SimulatedProber prober(loop, [](const std::string&, int, const std::string&) { return 200; });
+  elb::SimulatedProber prober(loop, [](const elb::Probe&) { return 200; });
   host::TemporaryFolder folder{"kiln-conformance-test-"};
   store::Store store{folder.path() / "store"};
   RequestLog log;

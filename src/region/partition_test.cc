@@ -100,7 +100,7 @@ class PartitionTest : public ::testing::Test {
   struct Life {
     explicit Life(PartitionTest& world)
         : loop(world.loop),
-          prober(loop, [](const std::string&, int, const std::string&) { return 200; }),
+          prober(loop, [](const elb::Probe&) { return 200; }),
           partition({loop, world.random, world.journal, world.store, world.machines, world.network, world.balancer,
                      prober, world.log},
                     world.options) {}

@@ -24,20 +24,22 @@ class Ec2Eyes final : public elb::Ec2View {
   std::optional<elb::InstanceView> instance(const std::string& id) const override {
     const ec2::Instance* found = ec2_.find_instance(id);
     if (found == nullptr) return std::nullopt;
-    return elb::InstanceView{ec2_.vpc().id, found->zone, found->private_address, phase_of(found->state)};
+    return elb::InstanceView{found->vpc_id, found->zone, found->private_address, phase_of(found->state)};
   }
   std::optional<elb::SubnetView> subnet(const std::string& id) const override {
-    const ec2::Subnet* found = ec2_.find_subnet(id);
-    if (found == nullptr) return std::nullopt;
-    return elb::SubnetView{ec2_.vpc().id, found->zone};
+    const auto found = ec2_.vpcs().subnets().find(id);
+    if (found == ec2_.vpcs().subnets().end()) return std::nullopt;
+    return elb::SubnetView{found->second.vpc_id, found->second.zone};
   }
-  bool vpc_exists(const std::string& id) const override { return id == ec2_.vpc().id; }
+  bool vpc_exists(const std::string& id) const override { return ec2_.vpcs().vpcs().contains(id); }
   std::optional<std::string> security_group_vpc(const std::string& id) const override {
     auto it = ec2_.security_groups().find(id);
     if (it == ec2_.security_groups().end()) return std::nullopt;
     return it->second.vpc_id;
   }
-  std::string default_security_group(const std::string&) const override { return ec2_.default_security_group_id(); }
+  std::string default_security_group(const std::string& vpc_id) const override {
+    return ec2_.default_security_group_id(vpc_id);
+  }
 
  private:
   static elb::InstancePhase phase_of(ec2::InstanceState state) {
@@ -83,7 +85,7 @@ struct Region::State {
     sts::serve(handlers, parts.iam, parts.keyring, parts.iam_of);
     ec2.set_instance_profiles(iam::ec2_profiles(parts.iam));
     // Rules that name a load balancer's security group let the balancer's own addresses in.
-    ec2.set_balancer_groups([this](const std::string& group) { return elb.uses_security_group(group); });
+    ec2.set_balancer_uses([this](const std::string& id) { return elb.uses(id); });
     elb.on_load_balancer_change([this] { ec2.network_changed(); });
     ec2.on_instance_change(
         [this](const ec2::Instance& instance, ec2::InstanceState) { elb.instance_changed(instance.id); });

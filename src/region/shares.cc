@@ -6,16 +6,19 @@
 
 namespace kiln::region {
 
-void NetworkShares::Share::apply(const std::vector<machine::Port>& ports) {
-  wanted_ = ports;
+void NetworkShares::Share::apply(const std::vector<machine::Vpc>& vpcs) {
+  wanted_ = vpcs;
   if (all_.open_) all_.tell();
 }
 
 std::vector<std::string> NetworkShares::Share::problems() const {
   std::vector<std::string> own;
   for (const std::string& problem : all_.whole_.problems()) {
-    const bool ours = std::any_of(wanted_.begin(), wanted_.end(), [&](const machine::Port& port) {
+    const auto about = [&](const machine::Port& port) {
       return !port.public_address.empty() && problem.starts_with(port.public_address + ":");
+    };
+    const bool ours = std::any_of(wanted_.begin(), wanted_.end(), [&](const machine::Vpc& vpc) {
+      return std::any_of(vpc.ports.begin(), vpc.ports.end(), about);
     });
     if (ours) own.push_back(problem);
   }
@@ -23,9 +26,9 @@ std::vector<std::string> NetworkShares::Share::problems() const {
 }
 
 void NetworkShares::tell() {
-  std::vector<machine::Port> ports;
-  for (const Share& share : shares_) ports.insert(ports.end(), share.wanted_.begin(), share.wanted_.end());
-  whole_.apply(ports);
+  std::vector<machine::Vpc> vpcs;
+  for (const Share& share : shares_) vpcs.insert(vpcs.end(), share.wanted_.begin(), share.wanted_.end());
+  whole_.apply(vpcs);
 }
 
 void BalancerShares::Share::apply(elb::BalancerState state, elb::Done done) {

@@ -26,15 +26,21 @@ class NetworkShares {
     explicit Share(NetworkShares& all) : all_(all) {}
     void open() override {}
     void close() override {}
-    void apply(const std::vector<machine::Port>& ports) override;
+    void apply(const std::vector<machine::Vpc>& vpcs) override;
     std::vector<std::string> problems() const override;  // of its own public addresses
-    std::string namespace_name() const override { return all_.whole_.namespace_name(); }
+    // Of the whole network: a VPC's id says whose it is.
+    void on_change(std::function<void(const std::string& vpc, bool there)> listener) override {
+      all_.whole_.on_change(std::move(listener));
+    }
+    host::FileDescriptor listen(const std::string& vpc, const std::string& address, int port) override {
+      return all_.whole_.listen(vpc, address, port);
+    }
     std::string loopback_address(int number) const override { return all_.whole_.loopback_address(number); }
 
    private:
     friend class NetworkShares;
     NetworkShares& all_;
-    std::vector<machine::Port> wanted_;
+    std::vector<machine::Vpc> wanted_;
   };
   Share& add() { return shares_.emplace_back(*this); }  // lives as long as this
   // The next `apply` of any of them tells all.

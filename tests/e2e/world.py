@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 import unittest
+import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PROGRAM = os.environ.get("KILN_PROGRAM", str(ROOT / "build/release/kiln"))
@@ -202,6 +203,15 @@ class Load:
         self.child.send_signal(signal.SIGINT)
         out, _ = self.child.communicate(timeout=30)
         return json.loads(out)
+
+
+def fetch(url: str) -> str | None:
+    """The page, or None when nobody answers."""
+    try:
+        with urllib.request.urlopen(url, timeout=2) as answer:
+            return answer.read().decode()
+    except OSError:
+        return None
 
 
 def wait_until(what: str, condition, budget: float = 60, pause: float = 0.1):

@@ -276,8 +276,10 @@ class FleetWorld {
   struct Life {
     explicit Life(FleetWorld& world)
         : loop(world.loop),
-          prober(loop, [&world](const std::string& at, int port,
-                                const std::string& path) { return world.machines.http_status_at(at, port, path); }),
+          prober(loop,
+                 [&world](const elb::Probe& probe) {
+                   return world.machines.http_status_at(probe.address, probe.port, probe.path, probe.vpc);
+                 }),
           region({loop, world.random, world.journal, world.store, world.machines, world.network, world.balancer, prober,
                   world.log},
                  {"us-east-1", "123456789012", "AKIDEXAMPLE", "the secret"}) {}

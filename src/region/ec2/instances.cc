@@ -7,7 +7,6 @@
 
 #include <algorithm>
 
-#include "base/encoding.h"
 #include "base/error.h"
 #include "base/text.h"
 #include "region/api_error.h"
@@ -16,7 +15,6 @@
 namespace kiln::region::ec2 {
 namespace {
 
-constexpr std::size_t kUserDataBytesMax = 16 * 1024;  // before Base64
 constexpr int kAtOnceMax = 1000;
 
 // "User initiated (2026-11-24 03:01:56 GMT)"
@@ -31,18 +29,9 @@ Digest digest_of(const RunRequest& request) {
   if (request.launch_template) {
     text += request.launch_template->id + request.launch_template->name + request.launch_template->version;
   }
+  if (!request.private_address.empty()) text += request.private_address + " ";
   text += "|" + text_of(request.data);
   return sha256(text);
-}
-
-void check_user_data(const std::optional<std::string>& user_data) {
-  if (!user_data) return;
-  try {
-    if (base64_decode(*user_data).size() <= kUserDataBytesMax) return;
-  } catch (const Error&) {
-    throw ApiError("InvalidParameterValue", "Invalid BASE64 encoding of user data");
-  }
-  throw ApiError("InvalidParameterValue", "User data is limited to 16384 bytes");
 }
 
 }  // namespace
@@ -97,31 +86,8 @@ std::vector<const Instance*> Ec2::run_instances(const RunRequest& request) {
     throw ApiError("InvalidKeyPair.NotFound", fmt::format("The key pair '{}' does not exist", *data.key_name));
   }
   if (data.profile) s.associate(*data.profile);  // one that is wrong stops the whole call
-  const Subnet* subnet = &s.subnets.front();
-  if (!request.subnet_id.empty()) {
-    subnet = find_subnet(request.subnet_id);
-    if (subnet == nullptr) {
-      throw ApiError("InvalidSubnetID.NotFound", fmt::format("The subnet ID '{}' does not exist", request.subnet_id));
-    }
-  } else if (data.zone) {
-    auto it =
-        std::find_if(s.subnets.begin(), s.subnets.end(), [&](const Subnet& one) { return one.zone == *data.zone; });
-    if (it == s.subnets.end()) {
-      throw ApiError("InvalidParameterValue", fmt::format("Invalid availability zone: [{}]", *data.zone));
-    }
-    subnet = &*it;
-  }
-  std::vector<std::string> groups = data.security_group_ids;
-  for (const std::string& id : groups) security_group(id);
-  for (const std::string& name : data.security_groups) {
-    const SecurityGroup* group = find_security_group(name);
-    if (group == nullptr) {
-      throw ApiError("InvalidGroup.NotFound",
-                     fmt::format("The security group '{}' does not exist in default VPC", name));
-    }
-    groups.push_back(group->id);
-  }
-  if (groups.empty()) groups = {default_security_group_id()};
+  const Place place = place_of(*this, request, data);
+  const Subnet& subnet = *place.subnet;
   Tags tags = data.tags.contains("instance") ? data.tags.at("instance") : Tags();
   if (!request.client_token.empty() && request.client_token.size() > 64) {
     throw ApiError("InvalidParameterValue", "A client token has at most 64 characters");
@@ -139,14 +105,20 @@ std::vector<const Instance*> Ec2::run_instances(const RunRequest& request) {
     instance.image = image.digest;
     instance.type = type_name;
     instance.key_name = data.key_name.value_or("");
-    instance.subnet_id = subnet->id;
-    instance.zone = subnet->zone;
+    instance.vpc_id = subnet.vpc_id;
+    instance.subnet_id = subnet.id;
+    instance.zone = subnet.zone;
     try {
-      instance.private_address = s.take_address(*subnet);
+      instance.private_address = place.private_address;
+      if (place.private_address.empty()) {
+        instance.private_address = s.take_address(subnet);
+      } else {
+        s.take_address(subnet, place.private_address);
+      }
     } catch (const ApiError&) {
       if (i >= request.min_count) break;
       for (const Instance* one : made) {
-        s.used_addresses.erase(one->private_address);
+        s.used_addresses.erase({one->vpc_id, one->private_address});
         s.public_addresses.release(one->public_address);
         s.journal.erase(kInstanceTable, one->id);
         std::string id = one->id;
@@ -158,14 +130,20 @@ std::vector<const Instance*> Ec2::run_instances(const RunRequest& request) {
     std::string tail = s.random.hex(10);
     instance.mac = fmt::format("0a:{}:{}:{}:{}:{}", tail.substr(0, 2), tail.substr(2, 2), tail.substr(4, 2),
                                tail.substr(6, 2), tail.substr(8, 2));
-    instance.public_address = s.public_addresses.take(LoopbackPool::Use::instance);
-    instance.security_groups = groups;
+    instance.wants_public = place.public_address;
+    s.give_public(instance);
+    instance.interface_description = data.interface ? data.interface->description.value_or("") : "";
+    instance.termination_protected = data.termination_protected.value_or(false);
+    instance.stop_protected = data.stop_protected.value_or(false);
+    instance.ebs_optimized = data.ebs_optimized.value_or(false);
+    instance.security_groups = place.groups;
     instance.user_data = data.user_data.value_or("");
     instance.shutdown_behavior = data.shutdown_behavior.value_or("stop");
     if (data.profile) instance.profile = s.associate(*data.profile);
     instance.client_token = request.client_token;
     instance.token_digest = asked;
     instance.tags = tags;
+    if (data.tags.contains("network-interface")) instance.interface_tags = data.tags.at("network-interface");
     if (from) {
       instance.tags["aws:ec2launchtemplate:id"] = from->first;
       instance.tags["aws:ec2launchtemplate:version"] = std::to_string(from->second);
@@ -191,11 +169,10 @@ machine::Spec Ec2::State::spec_of(const Instance& instance, bool with_image) con
   if (with_image) spec.image = placements.image(instance.image);
   spec.interface.mac = instance.mac;
   spec.interface.address = instance.private_address;
-  for (const Subnet& subnet : subnets) {
-    if (subnet.id != instance.subnet_id) continue;
-    spec.interface.prefix = subnet.prefix;
-    spec.interface.gateway = subnet.gateway;
-  }
+  const Subnet& subnet = vpcs.subnet(instance.subnet_id);
+  spec.interface.prefix = subnet.prefix;
+  spec.interface.gateway = subnet.gateway;
+  spec.interface.vpc = subnet.vpc_id;
   spec.type = instance.type;
   if (const InstanceType* type = find_instance_type(instance.type)) {
     spec.limits.memory_bytes = static_cast<std::uint64_t>(type->memory_mib) << 20;
@@ -212,10 +189,21 @@ void Ec2::State::set_state(Instance& instance, InstanceState state, std::string 
   instance.reason_message = std::move(message);
   if (state == InstanceState::terminated) {
     instance.ended = loop.now();
-    used_addresses.erase(instance.private_address);
-    public_addresses.release(instance.public_address);
+    used_addresses.erase({instance.vpc_id, instance.private_address});
+    if (const Address* address = elastic_of(instance.id)) release(elastic.at(address->id));
+    take_public(instance);
     network_changed();
     forget_later(instance);
+  }
+  // An address that is not Elastic is given up with the stop, and another one comes with the next start.
+  if (state == InstanceState::stopped || (state == InstanceState::pending && instance.has_disk)) {
+    const std::string address = instance.public_address;
+    if (state == InstanceState::stopped) {
+      take_public(instance);
+    } else {
+      give_public(instance);
+    }
+    if (instance.public_address != address) network_changed();
   }
   save(instance);
   if (before == state) return;
@@ -289,7 +277,10 @@ void Ec2::State::advance(const std::string& id) {
     });
     return ask(
         [&] {
-          if (instance.has_disk) return machines.start(id, started);
+          if (instance.has_disk) {
+            machines.resize(id, spec_of(instance, false).limits);  // its type may have been changed
+            return machines.start(id, started);
+          }
           machines.launch(spec_of(instance), started);
         },
         started);
@@ -361,13 +352,15 @@ void Ec2::machine_ended(const machine::Exit& exit) {
 }
 
 void Ec2::State::remember_instances() {
+  for (const auto& [id, address] : elastic) public_addresses.reserve(address.public_address);
   for (auto& [id, instance] : instances) {
     if (!instance.client_token.empty()) by_token[instance.client_token].push_back(id);
+    if (instance.vpc_id.empty()) instance.vpc_id = vpcs.default_vpc().id;  // of before there were others
     if (instance.gone()) {
       forget_later(instance);
       continue;
     }
-    used_addresses.insert(instance.private_address);
+    used_addresses.emplace(instance.vpc_id, instance.private_address);
     if (!instance.public_address.empty()) public_addresses.reserve(instance.public_address);
   }
 }
@@ -431,7 +424,13 @@ namespace {
 
 std::vector<Ec2::Transition> Ec2::terminate_instances(const std::vector<std::string>& ids) {
   State& s = *state_;
-  for (const std::string& id : ids) instance(id);
+  for (const std::string& id : ids) {
+    if (!instance(id).termination_protected || instance(id).gone()) continue;
+    throw ApiError("OperationNotPermitted",
+                   fmt::format("The instance '{}' may not be terminated. Modify its 'disableApiTermination' instance "
+                               "attribute and try again.",
+                               id));
+  }
   std::vector<Transition> out;
   for (const std::string& id : ids) {
     Instance& one = s.instances.at(id);
@@ -453,6 +452,12 @@ std::vector<Ec2::Transition> Ec2::stop_instances(const std::vector<std::string>&
     InstanceState now = instance(id).state;
     if (now != InstanceState::running && now != InstanceState::stopping && now != InstanceState::stopped) {
       refuse_state(instance(id), "stopped");
+    }
+    if (instance(id).stop_protected && now == InstanceState::running) {
+      throw ApiError("OperationNotPermitted",
+                     fmt::format("The instance '{}' may not be stopped. Modify its 'disableApiStop' instance attribute "
+                                 "and try again.",
+                                 id));
     }
   }
   std::vector<Transition> out;

@@ -180,8 +180,9 @@ TEST_F(InstancesTest, WrongLaunchesAreRefusedWithAwsCodes) {
   EXPECT_EQ(with([](auto& r) { r.user_data = base64_encode(std::string(16384, 'x')); }), "");
   EXPECT_EQ(with([](auto& r) { r.instance_type = "p5.48xlarge"; }), "InvalidParameterValue");
   EXPECT_THAT(last_message, HasSubstr("p5.48xlarge"));
-  EXPECT_EQ(with([](auto& r) { r.disable_api_termination = true; }), "UnsupportedOperation") << "never ignored";
-  EXPECT_THAT(last_message, HasSubstr("DisableApiTermination"));
+  EXPECT_EQ(with([](auto& r) { r.hibernation_options.emplace().configured = true; }), "UnsupportedOperation")
+      << "never ignored";
+  EXPECT_THAT(last_message, HasSubstr("HibernationOptions"));
   EXPECT_EQ(with([](auto& r) { r.placement.emplace().group_name = "close"; }), "UnsupportedOperation");
 }
 
@@ -409,7 +410,7 @@ TEST_F(InstancesTest, FiltersNarrowAndTakeWildcards) {
   EXPECT_THAT(filtered("instance-type", {"t3.small"}), ElementsAre(db));
   EXPECT_THAT(filtered("private-ip-address", {life->ec2.instance(web).private_address}), ElementsAre(web));
   EXPECT_THAT(filtered("instance-state-name", {"stopped"}), IsEmpty());
-  EXPECT_THAT(filtered("subnet-id", {life->ec2.subnets().front().id}), SizeIs(2));
+  EXPECT_THAT(filtered("subnet-id", {life->ec2.vpcs().default_subnet("us-east-1a")->id}), SizeIs(2));
   api::DescribeInstancesRequest wrong;
   wrong.filters = {{"colour", {"red"}}};
   EXPECT_EQ(refusal<api::DescribeInstances>(wrong), "InvalidParameterValue");

@@ -147,14 +147,15 @@ TEST_F(PlacesTest, TheDefaultVpcHasASubnetInEachOfThreeZones) {
 }
 
 TEST_F(PlacesTest, TheNetworksIdsAreTheSameInEveryRegionOfTheAccount) {
-  std::string vpc = life->ec2.vpc().id;
+  std::string vpc = life->ec2.vpcs().default_vpc().id;
   std::string group = life->ec2.default_security_group_id();
   life.reset();
   MemoryJournal empty;
   testing::MortalLoop other_loop(loop);
   LoopbackPool addresses([](int) { return "127.0.0.1"; });
   Ec2 other(other_loop, random, empty, machines, network, placements, addresses, options);
-  EXPECT_EQ(other.vpc().id, vpc);
+  other.load();
+  EXPECT_EQ(other.vpcs().default_vpc().id, vpc);
   EXPECT_EQ(other.default_security_group_id(), group);
 }
 

@@ -108,6 +108,7 @@ GroupState Elb::State::wanted_group(const TargetGroupArn& arn, const Group& grou
   GroupState result;
   const TargetGroupAttributes& attributes = group.settings.attributes;
   result.key = data_plane_key(group.settings.name, arn.str());
+  result.vpc = group.settings.vpc_id;
   result.sticky = attributes.sticky;
   result.sticky_seconds = attributes.sticky_seconds;
   if (const LoadBalancer* owner = balancer_of(arn)) result.idle_seconds = idle_seconds(*owner);

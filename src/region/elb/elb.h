@@ -73,9 +73,10 @@ class Elb {
   bool active(const LoadBalancer& load_balancer) const;                 // "provisioning" before
   void set_attributes(const LoadBalancerArn& arn, const std::map<std::string, std::string>& attributes);
   std::map<std::string, std::string> attributes(const LoadBalancerArn& arn) const;  // with the defaults
-  // Whether a load balancer has the security group: then rules that name the group let the data plane's addresses in
-  // (machine::balancer_address). `on_load_balancer_change` says when the answer may be another.
-  bool uses_security_group(const std::string& group_id) const;
+  // Whether a load balancer has this security group, subnet or VPC of EC2's. Rules that name such a
+  // group let the data plane's addresses in (machine::balancer_address), and a VPC must be there for the data plane to
+  // reach into. `on_load_balancer_change` says when the answer may be another.
+  bool uses(const std::string& ec2_id) const;
   void on_load_balancer_change(std::function<void()> listener);
 
   // Target groups.

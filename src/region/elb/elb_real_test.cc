@@ -46,9 +46,9 @@ class RealElb : public ::testing::Test {
 
   void start() {
     host::call_on(loop, [&] {
-      balancer = std::make_unique<Haproxy>(loop, HaproxySite{folder->path() / "haproxy", ns->name()},
+      balancer = std::make_unique<Haproxy>(loop, HaproxySite{folder->path() / "haproxy", ns->name_before_vpc()},
                                            [](const std::string& line) { ADD_FAILURE() << line; });
-      prober = std::make_unique<NamespaceProber>(loop, ns->path());
+      prober = std::make_unique<NamespaceProber>(loop, "/run/netns/" + ns->name_before_vpc());
       addresses = std::make_unique<LoopbackPool>([this](int) { return address; });
       elb = std::make_unique<Elb>(loop, random, journal, ec2, *balancer, *prober, *addresses, Options());
       loop.set_turn_end([this] { journal.commit(); });

@@ -141,10 +141,12 @@ std::map<std::string, std::string> Elb::attributes(const LoadBalancerArn& arn) c
   return all_attributes(state_->need(arn));
 }
 
-bool Elb::uses_security_group(const std::string& group_id) const {
+bool Elb::uses(const std::string& ec2_id) const {
   return std::any_of(state_->balancers.begin(), state_->balancers.end(), [&](const auto& entry) {
-    const std::vector<std::string>& groups = entry.second.security_groups;
-    return std::find(groups.begin(), groups.end(), group_id) != groups.end();
+    const LoadBalancer& one = entry.second;
+    return one.vpc_id == ec2_id ||
+           std::find(one.security_groups.begin(), one.security_groups.end(), ec2_id) != one.security_groups.end() ||
+           std::any_of(one.zones.begin(), one.zones.end(), [&](const Zone& zone) { return zone.subnet_id == ec2_id; });
   });
 }
 

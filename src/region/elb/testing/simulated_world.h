@@ -48,9 +48,9 @@ class SimulatedWorld {
 
   // The control plane begins (again) on the journal that is there; `kill` ends it as kill -9 does.
   void start() {
-    prober = std::make_unique<SimulatedProber>(loop, [this](const std::string& address, int, const std::string&) {
-      ++probes[address];
-      auto found = http.find(address);
+    prober = std::make_unique<SimulatedProber>(loop, [this](const Probe& probe) {
+      ++probes[probe.address];
+      auto found = http.find(probe.address);
       return found == http.end() ? 0 : found->second;
     });
     addresses = std::make_unique<LoopbackPool>([](int number) { return "127.77.0." + std::to_string(number); });
