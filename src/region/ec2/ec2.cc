@@ -56,6 +56,7 @@ void Ec2::open(const std::function<void()>& once_loaded) {
   for (const auto& [id, text] : s.journal.load(kGroupTable)) s.groups[id] = read_security_group(text);
   for (const auto& [name, text] : s.journal.load(kKeyTable)) s.keys[name] = read_key_pair(text);
   s.template_tokens = s.journal.load(kTokenTable);
+  s.load_disks();
   std::string default_group = default_security_group_id();
   if (!s.groups.contains(default_group)) {
     SecurityGroup group;
@@ -73,6 +74,8 @@ void Ec2::open(const std::function<void()>& once_loaded) {
 
 void Ec2::State::save(const Instance& instance) { journal.put(kInstanceTable, instance.id, write_record(instance)); }
 void Ec2::State::save(const Image& image) { journal.put(kImageTable, image.id, write_record(image)); }
+void Ec2::State::save(const Volume& volume) { journal.put(kVolumeTable, volume.id, write_record(volume)); }
+void Ec2::State::save(const Snapshot& snapshot) { journal.put(kSnapshotTable, snapshot.id, write_record(snapshot)); }
 void Ec2::State::save(const LaunchTemplate& value) { journal.put(kTemplateTable, value.id, write_record(value)); }
 void Ec2::State::save(const SecurityGroup& group) { journal.put(kGroupTable, group.id, write_record(group)); }
 void Ec2::State::save(const KeyPair& pair) { journal.put(kKeyTable, pair.name, write_record(pair)); }

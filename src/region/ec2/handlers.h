@@ -12,12 +12,15 @@ void serve(Handlers& handlers, Ec2& ec2);
 
 void serve_instances(Handlers& handlers, Ec2& ec2);
 void serve_images(Handlers& handlers, Ec2& ec2);
+void serve_image_attributes(Handlers& handlers, Ec2& ec2);
+void serve_disks(Handlers& handlers, Ec2& ec2);
 void serve_launch_templates(Handlers& handlers, Ec2& ec2);
 void serve_security_groups(Handlers& handlers, Ec2& ec2);
 void serve_network(Handlers& handlers, Ec2& ec2);
 void serve_tags_and_keys(Handlers& handlers, Ec2& ec2);
 
 // What they share.
+std::string protection_of(const Image& image);  // DeregistrationProtection
 std::vector<wire::ec2::Tag> to_wire(const Tags& tags);
 // The tags for one type of resource; ApiError InvalidParameterValue when another type is named.
 Tags tags_for(const std::vector<wire::ec2::TagSpecification>& specifications, std::string_view type);

@@ -5,7 +5,7 @@
 
 #include "base/encoding.h"
 #include "region/ec2/filters.h"
-#include "region/ec2/handlers.h"
+#include "region/ec2/handlers_disks.h"
 #include "region/ec2/state.h"
 
 namespace kiln::region::ec2 {
@@ -68,7 +68,8 @@ w::Instance to_wire(const Ec2& ec2, const Instance& instance) {
   out.architecture = "x86_64";
   out.hypervisor = "xen";
   out.virtualization_type = "hvm";
-  out.root_device_name = "/dev/xvda";
+  const auto volume = ec2.volumes().find(instance.volume_id);
+  out.root_device_name = volume == ec2.volumes().end() ? "/dev/xvda" : volume->second.device;
   out.root_device_type = "ebs";
   out.ebs_optimized = false;
   out.ena_support = true;
@@ -100,13 +101,14 @@ w::Instance to_wire(const Ec2& ec2, const Instance& instance) {
   out.source_dest_check = true;
   out.security_groups = groups_of(ec2, instance);
   out.network_interfaces = {interface_of(ec2, instance, out.security_groups)};
+  if (volume == ec2.volumes().end()) return out;
   w::InstanceBlockDeviceMapping& root = out.block_device_mappings.emplace_back();
-  root.device_name = "/dev/xvda";
+  root.device_name = volume->second.device;
   root.ebs.emplace();
   root.ebs->volume_id = instance.volume_id;
   root.ebs->status = "attached";
-  root.ebs->attach_time = instance.launched;
-  root.ebs->delete_on_termination = true;
+  root.ebs->attach_time = volume->second.created;
+  root.ebs->delete_on_termination = volume->second.delete_on_termination;
   return out;
 }
 
@@ -225,7 +227,7 @@ RunRequest request_of(const w::RunInstancesRequest& input) {
   only<w::RunInstances>(
       input, {"ImageId", "InstanceType", "KeyName", "MinCount", "MaxCount", "SecurityGroupIds", "SecurityGroups",
               "SubnetId", "UserData", "ClientToken", "TagSpecifications", "LaunchTemplate",
-              "InstanceInitiatedShutdownBehavior", "Placement", "EbsOptimized", "Monitoring"});
+              "InstanceInitiatedShutdownBehavior", "Placement", "EbsOptimized", "Monitoring", "BlockDeviceMappings"});
   RunRequest request;
   request.min_count = static_cast<int>(std::min<std::int64_t>(input.min_count.value_or(1), 100'000));
   request.max_count = static_cast<int>(std::min<std::int64_t>(input.max_count.value_or(1), 100'000));
@@ -246,6 +248,7 @@ RunRequest request_of(const w::RunInstancesRequest& input) {
   if (input.monitoring) data.monitoring = input.monitoring->enabled;
   data.security_group_ids = input.security_group_ids;
   data.security_groups = input.security_groups;
+  data.devices = devices_of(input.block_device_mappings);
   if (input.placement) {
     only_within(*w::RunInstances::operation().input, "Placement", &*input.placement, {"AvailabilityZone", "Tenancy"});
     if (input.placement->tenancy.value_or("default") != "default") {

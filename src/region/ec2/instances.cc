@@ -79,6 +79,10 @@ std::vector<const Instance*> Ec2::run_instances(const RunRequest& request) {
   }
   if (!data.image_id) throw ApiError("MissingParameter", "The request must contain the parameter ImageId");
   const Image& image = this->image(*data.image_id);
+  if (image.state != ImageState::available) {
+    throw ApiError("InvalidAMIID.Unavailable", fmt::format("The image ID '{}' is not available", image.id));
+  }
+  const BlockDevice root = s.root_volume_of(image, data.devices);
   std::string type_name = data.instance_type.value_or("m5.large");  // EC2's own default is m1.small, which is gone
   const InstanceType* type = find_instance_type(type_name);
   if (type == nullptr) {
@@ -148,6 +152,8 @@ std::vector<const Instance*> Ec2::run_instances(const RunRequest& request) {
         s.used_addresses.erase(one->private_address);
         s.used_addresses.erase(one->public_address);
         s.journal.erase(kInstanceTable, one->id);
+        s.journal.erase(kVolumeTable, one->volume_id);
+        s.volumes.erase(one->volume_id);
         std::string id = one->id;
         s.instances.erase(id);
       }
@@ -169,8 +175,8 @@ std::vector<const Instance*> Ec2::run_instances(const RunRequest& request) {
       instance.tags["aws:ec2launchtemplate:version"] = std::to_string(from->second);
     }
     instance.interface_id = s.new_id("eni-");
-    instance.volume_id = s.new_id("vol-");
     instance.launched = s.loop.now();
+    s.make_root_volume(instance, image, root, data.tags.contains("volume") ? data.tags.at("volume") : Tags());
     Instance& kept = s.instances[instance.id] = instance;
     if (!request.client_token.empty()) s.by_token[request.client_token].push_back(kept.id);
     s.save(kept);
@@ -195,6 +201,9 @@ machine::Spec Ec2::State::spec_of(const Instance& instance, bool with_image) con
     spec.interface.gateway = subnet.gateway;
   }
   spec.type = instance.type;
+  if (const auto volume = volumes.find(instance.volume_id); volume != volumes.end()) {
+    spec.disk_gib = static_cast<std::uint64_t>(volume->second.size_gib);
+  }
   if (const InstanceType* type = find_instance_type(instance.type)) {
     spec.limits.memory_bytes = static_cast<std::uint64_t>(type->memory_mib) << 20;
     spec.limits.cpus = type->vcpus;
@@ -205,7 +214,7 @@ machine::Spec Ec2::State::spec_of(const Instance& instance, bool with_image) con
 void Ec2::State::set_state(Instance& instance, InstanceState state, std::string code, std::string message) {
   InstanceState before = instance.state;
   instance.state = state;
-  if (state != InstanceState::running) instance.reboot = false;  // a stop or an end is more than that
+  if (state != InstanceState::running) instance.reboot = instance.powered_down = false;  // it is more than that
   instance.reason_code = std::move(code);
   instance.reason_message = std::move(message);
   if (state == InstanceState::terminated) {
@@ -213,6 +222,7 @@ void Ec2::State::set_state(Instance& instance, InstanceState state, std::string 
     used_addresses.erase(instance.private_address);
     used_addresses.erase(instance.public_address);
     network_changed();
+    release_volume(instance);
     forget_later(instance);
   }
   save(instance);
@@ -231,36 +241,39 @@ void Ec2::State::forget_later(const Instance& instance) {
   });
 }
 
+std::string message_of(std::exception_ptr failure) {
+  try {
+    std::rethrow_exception(failure);
+  } catch (const std::exception& error) {
+    return error.what();
+  }
+}
+
+bool is_absent(std::exception_ptr failure) {
+  try {
+    std::rethrow_exception(failure);
+  } catch (const Error& error) {
+    return error.code() == ErrorCode::not_found;
+  } catch (const std::exception&) {
+    return false;
+  }
+}
+
+machine::Done Ec2::State::then(const std::string& id, std::function<void(Instance&, std::exception_ptr)> done) {
+  return [this, id, done = std::move(done)](std::exception_ptr failure) {
+    auto found = instances.find(id);
+    if (found == instances.end()) return;
+    found->second.busy = false;
+    done(found->second, failure);
+    advance(id);  // unless `done` has made it busy again
+  };
+}
+
 void Ec2::State::advance(const std::string& id) {
   auto it = instances.find(id);
   if (it == instances.end() || it->second.busy) return;
   Instance& instance = it->second;
-  // What the host says comes back here; the instance may have been asked for something else meanwhile.
-  auto then = [this, id](auto&& done) {
-    return [this, id, done](std::exception_ptr failure) {
-      auto found = instances.find(id);
-      if (found == instances.end()) return;
-      found->second.busy = false;
-      done(found->second, failure);
-      advance(id);  // unless `done` has made it busy again
-    };
-  };
-  auto why = [](std::exception_ptr failure) {
-    try {
-      std::rethrow_exception(failure);
-    } catch (const std::exception& error) {
-      return std::string(error.what());
-    }
-  };
-  auto absent = [](std::exception_ptr failure) {
-    try {
-      std::rethrow_exception(failure);
-    } catch (const Error& error) {
-      return error.code() == ErrorCode::not_found;
-    } catch (const std::exception&) {
-      return false;
-    }
-  };
+  if (begins_capture(instance)) return;
   // What the host refuses at once counts as what it says later.
   auto ask = [](auto&& act, auto&& done) {
     try {
@@ -272,13 +285,14 @@ void Ec2::State::advance(const std::string& id) {
 
   if (instance.state == InstanceState::pending) {
     instance.busy = true;
-    auto started = then([this, why](Instance& one, std::exception_ptr failure) {
+    auto started = then(id, [this](Instance& one, std::exception_ptr failure) {
       if (failure && !one.has_disk) {
-        set_state(one, InstanceState::terminated, "Server.InternalError", "Server.InternalError: " + why(failure));
+        set_state(one, InstanceState::terminated, "Server.InternalError",
+                  "Server.InternalError: " + message_of(failure));
       } else if (failure && one.state != InstanceState::pending) {
         return;  // asked to end meanwhile, which goes on
       } else if (failure) {
-        set_state(one, InstanceState::stopped, "Server.InternalError", "Server.InternalError: " + why(failure));
+        set_state(one, InstanceState::stopped, "Server.InternalError", "Server.InternalError: " + message_of(failure));
       } else {
         one.has_disk = true;
         save(one);
@@ -294,17 +308,17 @@ void Ec2::State::advance(const std::string& id) {
   }
   if (instance.state == InstanceState::stopping) {
     instance.busy = true;
-    auto stopped = then([this, why, absent](Instance& one, std::exception_ptr failure) {
+    auto stopped = then(id, [this](Instance& one, std::exception_ptr failure) {
       if (one.state != InstanceState::stopping) return;
-      if (failure && !absent(failure)) return end_later(one, why(failure));
+      if (failure && !is_absent(failure)) return end_later(one, message_of(failure));
       one.retry_in = Duration(0);
       set_state(one, InstanceState::stopped, one.reason_code, one.reason_message);
     });
     return ask([&] { machines.stop(id, options.stop_deadline, stopped); }, stopped);
   }
   if (instance.state == InstanceState::shutting_down) {
-    auto ended = then([this, why, absent](Instance& one, std::exception_ptr failure) {
-      if (failure && !absent(failure)) return end_later(one, why(failure));
+    auto ended = then(id, [this](Instance& one, std::exception_ptr failure) {
+      if (failure && !is_absent(failure)) return end_later(one, message_of(failure));
       set_state(one, InstanceState::terminated, one.reason_code, one.reason_message);
     });
     instance.busy = true;
@@ -315,7 +329,7 @@ void Ec2::State::advance(const std::string& id) {
     instance.busy = true;
     // It stays asked for until it is done: killed meanwhile, we do it again. A machine that did not come back has
     // ended: on_exit.
-    auto rebooted = then([this](Instance& one, std::exception_ptr) {
+    auto rebooted = then(id, [this](Instance& one, std::exception_ptr) {
       one.reboot = false;
       save(one);
     });
@@ -378,12 +392,14 @@ void Ec2::State::resume() {
   apply_network();
   for (const std::string& id : machines.adopt(known)) {
     Instance& instance = instances.at(id);
+    instance.powered_down = false;  // it was not yet, or is up again
     if (instance.state != InstanceState::pending) continue;
     // Its launch or start ended well, unseen by the process before. One that was half launched is removed, and launched
     // anew.
     instance.has_disk = true;
     set_state(instance, InstanceState::running, "", "");
   }
+  resume_captures();
   for (const auto& [id, instance] : instances) loop.post([this, name = id] { advance(name); });
 }
 

@@ -16,6 +16,8 @@ inline constexpr const char* kImageTable = "ec2.image";
 inline constexpr const char* kTemplateTable = "ec2.launch_template";
 inline constexpr const char* kGroupTable = "ec2.security_group";
 inline constexpr const char* kKeyTable = "ec2.key_pair";
+inline constexpr const char* kVolumeTable = "ec2.volume";
+inline constexpr const char* kSnapshotTable = "ec2.snapshot";
 inline constexpr const char* kTokenTable = "ec2.client_token";
 
 struct Ec2::State {
@@ -33,6 +35,13 @@ struct Ec2::State {
   std::map<std::string, Instance> instances;
   std::map<std::string, std::vector<std::string>> by_token;  // client token → instances
   std::map<std::string, Image> images;
+  std::map<std::string, Volume> volumes;
+  std::map<std::string, Snapshot> snapshots;
+  std::map<std::string, std::vector<std::string>>
+      captures;       // instance → snapshots that wait for its disk, oldest first
+  int capturing = 0;  // disks being read now
+  std::function<std::vector<const Image*>()> foreign_images;
+  std::function<const Ec2*(const std::string& region)> other_regions;
   std::map<std::string, LaunchTemplate> templates;
   std::map<std::string, std::string> template_tokens;  // client token → "<id>:<version>:<digest of the request>"
   std::map<std::string, SecurityGroup> groups;
@@ -53,6 +62,8 @@ struct Ec2::State {
 
   void save(const Instance& instance);
   void save(const Image& image);
+  void save(const Volume& volume);
+  void save(const Snapshot& snapshot);
   void save(const LaunchTemplate& launch_template);
   void save(const SecurityGroup& group);
   void save(const KeyPair& pair);
@@ -66,6 +77,36 @@ struct Ec2::State {
   machine::Spec spec_of(const Instance& instance, bool with_image = true) const;
   void forget_later(const Instance& instance);
   void resume();
+
+  // What the machines' host answers with comes back here, where the instance may have been asked for something else
+  // meanwhile; then it goes on.
+  machine::Done then(const std::string& id, std::function<void(Instance&, std::exception_ptr)> done);
+
+  // captures.cc
+  void want_capture(const Snapshot& snapshot);
+  // Whether something is to be done for an image, a snapshot or a volume that stays before anything else; then it has
+  // been begun.
+  bool begins_capture(Instance& instance);
+  void settle(const std::string& snapshot_id, std::exception_ptr failure, const Digest& content);
+  void resume_captures();
+
+  // volumes.cc
+  void load_disks();
+  // What an instance's root volume will be: the request's mappings over the image's own. ApiError for what cannot be.
+  BlockDevice root_volume_of(const Image& image, const std::vector<BlockDevice>& asked) const;
+  void make_root_volume(Instance& instance, const Image& image, const BlockDevice& root, const Tags& tags);
+  void release_volume(const Instance& instance);
+  std::string key_arn(const std::string& key) const;
+
+  // snapshots.cc
+  Snapshot new_snapshot(const std::string& volume_id, const BlockDevice& device, const std::string& description) const;
+  Snapshot& own_snapshot(const std::string& id);
+
+  // images.cc
+  Image& own_image(const std::string& id);
+  // What each of them begins with; `devices` has the root's, with its snapshot.
+  Image new_image(const std::string& name, const std::string& description, const std::string& root_device) const;
+  void give_root_snapshot(Image& image);
 
   // addresses.cc
   std::string take_address(const Subnet& subnet);
@@ -98,7 +139,17 @@ void check_tags(const Tags& tags);
 // Whether an id has the form "<prefix><8 or 17 hex digits>".
 bool well_formed(const std::string& id, const std::string& prefix);
 
-// record.cc: the journal's form of each.
+std::string message_of(std::exception_ptr failure);
+bool is_absent(std::exception_ptr failure);  // the machine is not there
+
+// volumes.cc. Throws ApiError for a size, a type or a speed that EBS does not have, and for what this region lacks.
+void check_device(const BlockDevice& device);
+
+// record.cc, record_disks.cc: the journal's form of each.
+std::string write_record(const Volume& value);
+std::string write_record(const Snapshot& value);
+Volume read_volume(const std::string& text);
+Snapshot read_snapshot(const std::string& text);
 std::string write_record(const Instance& value);
 std::string write_record(const Image& value);
 std::string write_record(const LaunchTemplate& value);
