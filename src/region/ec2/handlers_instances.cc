@@ -127,7 +127,19 @@ std::optional<std::vector<std::string>> filter_values(const Ec2& ec2, const Inst
   if (name == "owner-id") return Values{ec2.options().account};
   if (name == "virtualization-type") return Values{"hvm"};
   if (name == "root-device-type") return Values{"ebs"};
-  if (name == "root-device-name") return Values{"/dev/xvda"};
+  const auto volume = ec2.volumes().find(one.volume_id);
+  const bool has_volume = volume != ec2.volumes().end();
+  if (name == "root-device-name" || name == "block-device-mapping.device-name") {
+    return Values{has_volume ? volume->second.device : ""};
+  }
+  if (name == "block-device-mapping.volume-id") return Values{has_volume ? one.volume_id : ""};
+  if (name == "block-device-mapping.status") return Values{has_volume ? "attached" : ""};
+  if (name == "block-device-mapping.attach-time") {
+    return Values{has_volume ? format_iso8601(volume->second.created) : ""};
+  }
+  if (name == "block-device-mapping.delete-on-termination") {
+    return Values{!has_volume ? "" : volume->second.delete_on_termination ? "true" : "false"};
+  }
   if (name == "state-reason-code") return Values{one.reason_code};
   if (name == "launch-index") return Values{std::to_string(one.launch_index)};
   if (name == "launch-time") return Values{format_iso8601(one.launched)};
@@ -338,7 +350,9 @@ void ask_instances(Handlers& handlers, Ec2& ec2) {
     } else if (attribute == "instanceInitiatedShutdownBehavior") {
       answer.instance_initiated_shutdown_behavior.emplace().value = one.shutdown_behavior;
     } else if (attribute == "rootDeviceName") {
-      answer.root_device_name.emplace().value = "/dev/xvda";
+      answer.root_device_name.emplace().value = to_wire(ec2, one).root_device_name;
+    } else if (attribute == "blockDeviceMapping") {
+      answer.block_device_mappings = to_wire(ec2, one).block_device_mappings;
     } else if (attribute == "disableApiTermination") {
       answer.disable_api_termination.emplace().value = false;
     } else if (attribute == "groupSet") {

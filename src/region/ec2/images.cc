@@ -91,6 +91,10 @@ const Image& Ec2::register_image(const ImageRequest& request) {
   State& s = *state_;
   check_name(s.images, request.name);
   check_tags(request.tags);
+  if (!request.imds_support.empty() && request.imds_support != "v2.0") {
+    throw ApiError("InvalidParameterValue",
+                   fmt::format("Value ({}) for parameter imdsSupport is invalid.", request.imds_support));
+  }
   const std::string root_device = request.root_device.empty() ? "/dev/xvda" : request.root_device;
   const std::optional<BlockDevice> asked = root_in(request.devices, root_device);
   Image image = s.new_image(request.name, request.description, root_device);

@@ -89,7 +89,8 @@ void check_device(const BlockDevice& device) {
 }
 
 BlockDevice Ec2::State::root_volume_of(const Image& image, const std::vector<BlockDevice>& asked) const {
-  BlockDevice root = *image.root();
+  // One of elsewhere may say nothing of its disk.
+  BlockDevice root = image.root() != nullptr ? *image.root() : new_image("", "", image.root_device).devices.front();
   for (const BlockDevice& device : asked) {
     check_device(device);
     if (device.name != image.root_device) {
@@ -189,11 +190,10 @@ void Ec2::State::load_disks() {
   }
   for (auto& [id, instance] : instances) {
     if (instance.gone() || volumes.contains(instance.volume_id)) continue;
-    Image origin = new_image("", "", "/dev/xvda");
+    Image origin;
+    if (const auto image = images.find(instance.image_id); image != images.end()) origin = image->second;
     origin.digest = instance.image;
-    BlockDevice root = origin.devices.front();
-    if (const auto image = images.find(instance.image_id); image != images.end()) root = *image->second.root();
-    make_root_volume(instance, origin, root, {});
+    make_root_volume(instance, origin, root_volume_of(origin, {}), {});
   }
 }
 
