@@ -30,6 +30,8 @@ struct RegionRecord {
   std::string access_key;
   std::string secret_key;
   int slot = -1;
+  bool throttle = false;       // calls beyond AWS's rates are refused
+  Duration describe_delay{0};  // EC2's describe calls see what was so that long ago
 
   bool running() const { return host::alive(process); }
 };

@@ -116,9 +116,9 @@ void World::start_region() {
       *life_, [this](const std::string& address, int port, const std::string& path) {
         return machines_.http_status_at(address, port, path);
       });
-  region_ = std::make_unique<region::Region>(
-      region::RegionParts{*life_, random_, journal_, store_, watched_, network_, balancer_, *prober_, log_},
-      region::RegionOptions{"us-east-1", "123456789012", kAccessKey, kSecretKey});
+  region_ = std::make_unique<region::Partition>(
+      region::PartitionParts{*life_, random_, journal_, store_, watched_, network_, balancer_, *prober_, log_},
+      region::PartitionOptions{"us-east-1", "123456789012", kAccessKey, kSecretKey});
   region_->open();
 }
 

@@ -13,6 +13,8 @@ namespace kiln::cli {
 namespace {
 
 constexpr std::size_t kLogLines = 50;
+constexpr Duration kLogPace{200};
+constexpr Duration kDelayMax{300'000};
 
 int status(Context& context, const std::string& name, bool json) {
   auto record = read_region_record(context, name);
@@ -38,6 +40,11 @@ int status(Context& context, const std::string& name, bool json) {
   say(fmt::format("region '{}' runs as process {}", name, record->process.pid));
   say(fmt::format("  endpoint   {}   ({}, account {})", record->endpoint, record->aws_region, record->account));
   say(fmt::format("  machines   {}", record->machines));
+  if (record->throttle) say("  throttled  calls beyond AWS's rates are refused");
+  if (record->describe_delay > Duration(0)) {
+    say(fmt::format("  delayed    EC2's describe calls see what was so {} ago",
+                    format_duration(record->describe_delay)));
+  }
   say(fmt::format("  state      {}  {}", context.region_folder(name).string(),
                   format_bytes(state_bytes(context.region_folder(name)))));
   say("  every call is signed and checked; IAM policies are not enforced");
@@ -62,7 +69,21 @@ int print_environment(Context& context, const std::string& name, bool json) {
   return 0;
 }
 
-int print_log(const Context& context, const std::string& name, bool json) {
+// Lines as they come, until Ctrl-C; goes on in the new file when the log is turned over.
+void follow(Context& context, const host::Path& log, std::uintmax_t at) {
+  context.watch_interrupts();
+  for (; !Context::interrupted(); context.clock.sleep(kLogPace)) {
+    if (!std::filesystem::exists(log)) continue;
+    const std::string text = host::read_file(log);
+    if (text.size() < at) at = 0;
+    const std::size_t end = text.rfind('\n');
+    if (end == std::string::npos || end < at) continue;
+    say(text.substr(at, end - at));
+    at = end + 1;
+  }
+}
+
+int print_log(Context& context, const std::string& name, bool json, bool following) {
   host::Path log = context.region_folder(name) / "requests.log";
   std::string text = std::filesystem::exists(log) ? last_lines(host::read_file(log), kLogLines) : "";
   if (json) {
@@ -70,6 +91,7 @@ int print_log(const Context& context, const std::string& name, bool json) {
   } else {
     say(text.empty() ? "no call yet" : text);
   }
+  if (following) follow(context, log, std::filesystem::exists(log) ? std::filesystem::file_size(log) : 0);
   return 0;
 }
 
@@ -80,6 +102,7 @@ int run_region(Context& context, const std::vector<std::string>& words) {
   std::string verb;
   RegionStart start;
   bool json = false;
+  bool following = false;
   parser.add_option("verb", verb)
       ->required()
       ->check(CLI::IsMember({"start", "serve", "status", "env", "log", "stop", "reset"}));
@@ -90,12 +113,23 @@ int run_region(Context& context, const std::vector<std::string>& words) {
   });
   parser.add_option("--port", start.port)->check(CLI::Range(0, 65535));
   parser.add_option("--machines", start.machines)->check(CLI::IsMember({"nspawn", "simulated"}));
+  std::string delay;
+  parser.add_option("--describe-delay", delay)->check([](const std::string& text) {
+    try {
+      if (parse_duration(text) <= kDelayMax) return std::string();
+    } catch (const Error&) {
+    }
+    return std::string("a time from 0s to 5m, as in 2s or 500ms");
+  });
+  parser.add_flag("--throttle,!--no-throttle", start.throttle);
+  parser.add_flag("--follow,-f", following);
   parser.add_flag("--json", json);
   if (!parse(parser, "region", words)) return 0;
+  if (!delay.empty()) start.describe_delay = parse_duration(delay);
   if (verb == "serve") return serve_region(context, start);
   if (verb == "status") return status(context, start.name, json);
   if (verb == "env") return print_environment(context, start.name, json);
-  if (verb == "log") return print_log(context, start.name, json);
+  if (verb == "log") return print_log(context, start.name, json, following);
   if (verb == "stop") {
     stop_region(context, start.name);
     say(fmt::format("region '{}' is stopped", start.name));

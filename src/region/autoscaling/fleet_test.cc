@@ -14,7 +14,7 @@
 #include "region/api_error.h"
 #include "region/elb/simulated_balancer.h"
 #include "region/elb/simulated_prober.h"
-#include "region/region.h"
+#include "region/partition.h"
 #include "region/testing/mortal_loop.h"
 #include "store/store.h"
 #include "wire/autoscaling.h"
@@ -283,7 +283,7 @@ class FleetWorld {
                  {"us-east-1", "123456789012", "AKIDEXAMPLE", "the secret"}) {}
     testing::MortalLoop loop;
     elb::SimulatedProber prober;
-    Region region;
+    Partition region;
   };
 
   host::SimulatedLoop loop{parse_iso8601("2026-11-24T03:00:00Z")};

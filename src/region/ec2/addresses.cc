@@ -49,17 +49,6 @@ std::string Ec2::State::take_address(const Subnet& subnet) {
                   subnet.id));
 }
 
-std::string Ec2::State::take_public_address() {
-  int count = options.last_public_address - options.first_public_address + 1;
-  for (int tried = 0; tried < count; ++tried) {
-    int number = options.first_public_address + next_public;
-    next_public = (next_public + 1) % count;
-    std::string address = network.loopback_address(number);
-    if (used_addresses.insert(address).second) return address;
-  }
-  return {};
-}
-
 std::int64_t Ec2::free_addresses(const Subnet& subnet) const {
   std::int64_t used = 0;
   for (const auto& [id, instance] : state_->instances) {

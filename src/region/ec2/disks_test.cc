@@ -25,9 +25,10 @@ class DisksTest : public testing::Ec2World {
     request.no_reboot = no_reboot;
     return call<api::CreateImage>(request).image_id.value();
   }
+  // By filters: an answer about what is named is held until it has settled.
   api::Image image(const std::string& id) {
     api::DescribeImagesRequest request;
-    request.image_ids = {id};
+    request.filters = {{"image-id", {id}}};
     return call<api::DescribeImages>(request).images.at(0);
   }
   std::string snapshot_of(const std::string& image_id) {
@@ -35,7 +36,7 @@ class DisksTest : public testing::Ec2World {
   }
   api::Snapshot snapshot(const std::string& id) {
     api::DescribeSnapshotsRequest request;
-    request.snapshot_ids = {id};
+    request.filters = {{"snapshot-id", {id}}};
     return call<api::DescribeSnapshots>(request).snapshots.at(0);
   }
   std::vector<api::Volume> volumes(const std::vector<api::Filter>& filters = {}) {
@@ -88,6 +89,18 @@ TEST_F(DisksTest, AnImageOfARunningInstancePowersItDownAndStartsItAgain) {
   EXPECT_EQ(state_of(id), "running") << "AWS shows it running all the time";
   ASSERT_TRUE(loop.run_while_not([&] { return machines.boots(id) == 2; }, Duration(60'000)));
   EXPECT_EQ(state_of(run_one(made)), "running");
+}
+
+TEST_F(DisksTest, AWaiterThatNamesAnImageSeesItAvailableAtItsFirstLook) {
+  std::string id = run_one(base);
+  api::DescribeImagesRequest images;
+  images.image_ids = {create_image(id, "web-2", true)};
+  EXPECT_EQ(call<api::DescribeImages>(images).images.at(0).state, "available");
+  api::CreateSnapshotRequest ask;
+  ask.volume_id = root_volume(id);
+  api::DescribeSnapshotsRequest snapshots;
+  snapshots.snapshot_ids = {call<api::CreateSnapshot>(ask).snapshot_id.value()};
+  EXPECT_EQ(call<api::DescribeSnapshots>(snapshots).snapshots.at(0).state, "completed");
 }
 
 TEST_F(DisksTest, NoRebootAndStoppedInstancesAreOnlyRead) {
@@ -306,7 +319,7 @@ TEST_F(DisksTest, AnImageIsRegisteredFromASnapshotOfAVolume) {
   request.block_device_mappings[0].device_name = "/dev/sda1";
   request.block_device_mappings[0].ebs->snapshot_id = taken.snapshot_id;
   EXPECT_EQ(refusal<api::RegisterImage>(request), "IncorrectState");
-  ASSERT_TRUE(loop.run_while_not([&] { return life->ec2.snapshots_settled({}); }, Duration(60'000)));
+  ASSERT_TRUE(loop.run_while_not([&] { return life->ec2.snapshots_settled({*taken.snapshot_id}); }, Duration(60'000)));
   std::string made = call<api::RegisterImage>(request).image_id.value();
   EXPECT_EQ(snapshot_of(made), taken.snapshot_id);
   EXPECT_EQ(image(made).block_device_mappings.at(0).ebs->volume_size, 10);

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "region/api_error.h"
+#include "region/aws_regions.h"
 #include "region/ec2/state.h"
 
 namespace kiln::region::ec2 {
@@ -20,14 +21,15 @@ std::string fixed_id(const std::string& prefix, const Options& options, const st
 
 }  // namespace
 
-Ec2::State::State(host::Loop& on, host::Random& chance, Journal& book, machine::Machines& hosts,
-                  machine::Network& wires, const ImagePlacements& where, Options with)
+Ec2::State::State(host::Loop& on, host::Random& chance, Tables& book, machine::Machines& hosts, machine::Network& wires,
+                  const ImagePlacements& where, LoopbackPool& pool, Options with)
     : loop(on),
       random(chance),
       journal(book),
       machines(hosts),
       network(wires),
       placements(where),
+      public_addresses(pool),
       options(std::move(with)) {
   vpc = {fixed_id("vpc-", options, "vpc"), "172.31.0.0/16"};
   const char* zones[] = {"a", "b", "c"};
@@ -35,28 +37,31 @@ Ec2::State::State(host::Loop& on, host::Random& chance, Journal& book, machine::
     Subnet subnet;
     subnet.id = fixed_id("subnet-", options, zones[i]);
     subnet.zone = options.region + zones[i];
-    subnet.zone_id = fmt::format("use1-az{}", i + 1);
+    subnet.zone_id = fmt::format("{}-az{}", find_aws_region(options.region)->zone_prefix, i + 1);
     subnet.cidr = fmt::format("172.31.{}.0/20", i * 16);
     subnet.gateway = fmt::format("172.31.{}.1", i * 16);
     subnets.push_back(subnet);
   }
 }
 
-Ec2::Ec2(host::Loop& loop, host::Random& random, Journal& journal, machine::Machines& machines,
-         machine::Network& network, const ImagePlacements& placements, Options options)
-    : state_(std::make_unique<State>(loop, random, journal, machines, network, placements, std::move(options))) {}
+Ec2::Ec2(host::Loop& loop, host::Random& random, Tables& journal, machine::Machines& machines,
+         machine::Network& network, const ImagePlacements& placements, LoopbackPool& addresses, Options options)
+    : state_(std::make_unique<State>(loop, random, journal, machines, network, placements, addresses,
+                                     std::move(options))) {}
 
 Ec2::~Ec2() = default;
 
-void Ec2::open(const std::function<void()>& once_loaded) {
+void Ec2::read(const Tables& tables) {
+  for (const char* table : {kInstanceTable, kImageTable, kVolumeTable, kSnapshotTable, kTemplateTable, kGroupTable,
+                            kKeyTable, kTokenTable}) {
+    for (const auto& [key, text] : tables.load(table)) replicate(table, key, text);
+  }
+}
+
+void Ec2::load() {
   State& s = *state_;
-  for (const auto& [id, text] : s.journal.load(kInstanceTable)) s.instances[id] = read_instance(text);
-  for (const auto& [id, text] : s.journal.load(kImageTable)) s.images[id] = read_image(text);
-  for (const auto& [id, text] : s.journal.load(kTemplateTable)) s.templates[id] = read_launch_template(text);
-  for (const auto& [id, text] : s.journal.load(kGroupTable)) s.groups[id] = read_security_group(text);
-  for (const auto& [name, text] : s.journal.load(kKeyTable)) s.keys[name] = read_key_pair(text);
-  s.template_tokens = s.journal.load(kTokenTable);
-  s.load_disks();
+  read(s.journal);
+  s.complete_disks();
   std::string default_group = default_security_group_id();
   if (!s.groups.contains(default_group)) {
     SecurityGroup group;
@@ -68,9 +73,29 @@ void Ec2::open(const std::function<void()>& once_loaded) {
                    {s.new_id("sgr-"), true, "-1", -1, -1, "0.0.0.0/0", "", ""}};
     s.save(s.groups[default_group] = group);
   }
-  if (once_loaded) once_loaded();
-  s.resume();
+  s.remember_instances();
 }
+
+void Ec2::replicate(const std::string& table, const std::string& key, const std::optional<std::string>& text) {
+  State& s = *state_;
+  auto take = [&](auto& things, auto&& read) {
+    if (text) {
+      things[key] = read(*text);
+    } else {
+      things.erase(key);
+    }
+  };
+  if (table == kInstanceTable) take(s.instances, read_instance);
+  if (table == kImageTable) take(s.images, read_image);
+  if (table == kVolumeTable) take(s.volumes, read_volume);
+  if (table == kSnapshotTable) take(s.snapshots, read_snapshot);
+  if (table == kTemplateTable) take(s.templates, read_launch_template);
+  if (table == kGroupTable) take(s.groups, read_security_group);
+  if (table == kKeyTable) take(s.keys, read_key_pair);
+  if (table == kTokenTable) take(s.template_tokens, [](const std::string& token) { return token; });
+}
+
+void Ec2::connect() { state_->apply_network(); }
 
 void Ec2::State::save(const Instance& instance) { journal.put(kInstanceTable, instance.id, write_record(instance)); }
 void Ec2::State::save(const Image& image) { journal.put(kImageTable, image.id, write_record(image)); }

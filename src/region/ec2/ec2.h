@@ -2,9 +2,9 @@
 // enforced, key pairs, and one default VPC with a subnet in each of three zones.
 //
 // It lives on the region's loop. Every change is in the journal before the turn ends. What a caller did wrong is an
-// ApiError with AWS's code. After a restart `open` reads the journal and finds the machines that outlived us; whatever
-// was under way (a launch, a stop, an end) is gone on with. Not modelled: eventual consistency, status checks that
-// fail, volumes besides the root's, interfaces beyond their ids.
+// ApiError with AWS's code. After a restart it is told which machines outlived us, and whatever was under way (a
+// launch, a stop, an end, an image) is gone on with. Not modelled: status checks that fail, volumes besides the root's,
+// interfaces beyond their ids.
 #pragma once
 
 #include <functional>
@@ -21,14 +21,13 @@
 #include "region/ec2/model.h"
 #include "region/ec2/placements.h"
 #include "region/journal.h"
+#include "region/loopback_pool.h"
 
 namespace kiln::region::ec2 {
 
 struct Options {
   std::string region = "us-east-1";
   std::string account = "123456789012";
-  int first_public_address = 100;  // numbers of Network::loopback_address that instances get
-  int last_public_address = 254;
   Duration stop_deadline{30'000};  // AWS waits longer; a service that needs more than this to stop is broken
   Duration end_deadline{10'000};
   // What goes wrong and is tried again, in a line; for the region's log.
@@ -79,18 +78,32 @@ struct CopyRequest {
 class Ec2 {
  public:
   // All must outlive it.
-  Ec2(host::Loop& loop, host::Random& random, Journal& journal, machine::Machines& machines, machine::Network& network,
-      const ImagePlacements& placements, Options options);
+  Ec2(host::Loop& loop, host::Random& random, Tables& journal, machine::Machines& machines, machine::Network& network,
+      const ImagePlacements& placements, LoopbackPool& addresses, Options options);
   ~Ec2();
-  // `once_loaded` runs when everything is known again and no machine or rule has been touched yet: what the network's
-  // rules ask about (load balancers) must be known by then.
-  void open(const std::function<void()>& once_loaded = {});
+
+  // The beginning, in this order. Everything is known again, and no machine or rule has been touched yet.
+  void load();
+  // For one that only describes: takes over what another one has in its tables, and later each thing that it puts there
+  // or (without a text) erases.
+  void read(const Tables& tables);
+  void replicate(const std::string& table, const std::string& key, const std::optional<std::string>& text);
+  // The machines that should be there.
+  std::vector<machine::Spec> machines() const;
+  // Says what the network should be. What its rules ask about (load balancers) must be known by now.
+  void connect();
+  // Goes on with whatever was under way. `alive`: those of `machines()` that outlived us.
+  void resume(const std::vector<std::string>& alive);
+  // A machine ended without our asking; one of ours, or nobody's.
+  void machine_ended(const machine::Exit& exit);
 
   // Instances.
   std::vector<const Instance*> run_instances(const RunRequest& request);
   const std::map<std::string, Instance>& instances() const;    // by id, terminated ones too
   const Instance* find_instance(const std::string& id) const;  // null when unknown
   const Instance& instance(const std::string& id) const;       // ApiError InvalidInstanceID.NotFound, .Malformed
+  // None of them is on its way from one state to another; one that is unknown is not.
+  bool settled(const std::vector<std::string>& instance_ids) const;
   struct Transition {
     const Instance* instance;
     InstanceState before;
@@ -129,10 +142,9 @@ class Ec2 {
   void deprecate_image(const std::string& id, const std::optional<Time>& at);  // nothing: not any more
   void protect_image(const std::string& id, bool cools_down);
   void unprotect_image(const std::string& id);
-  // None of these (of all, when there are none) is pending.
+  // None of these is pending. Volumes never are.
   bool images_settled(const std::vector<std::string>& ids) const;
   bool snapshots_settled(const std::vector<std::string>& ids) const;
-  bool volumes_settled(const std::vector<std::string>& ids) const;
   // What other accounts' images an account may see, for `set_foreign_images` of that account's Ec2 of the same region.
   // What is returned holds until the next change of this Ec2.
   std::vector<const Image*> images_shared_with(const std::string& account) const;

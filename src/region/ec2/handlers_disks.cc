@@ -185,6 +185,8 @@ void serve_disks(Handlers& handlers, Ec2& ec2) {
       [&ec2](const Call&, const w::DescribeVolumesRequest& input) { return describe(ec2, input); });
   handlers.on<w::DescribeSnapshots>(
       [&ec2](const Call&, const w::DescribeSnapshotsRequest& input) { return describe(ec2, input); });
+  handlers.when<w::DescribeSnapshots>(
+      [&ec2](const w::DescribeSnapshotsRequest& input) { return ec2.snapshots_settled(input.snapshot_ids); });
   handlers.on<w::CreateSnapshot>([&ec2](const Call&, const w::CreateSnapshotRequest& input) {
     only<w::CreateSnapshot>(input, {"VolumeId", "Description", "TagSpecifications"});
     return to_wire(ec2, ec2.create_snapshot(text_in(input.volume_id), text_in(input.description),

@@ -226,6 +226,8 @@ ImageTags image_tags_of(const std::vector<w::TagSpecification>& specifications) 
 void serve_images(Handlers& handlers, Ec2& ec2) {
   handlers.on<w::DescribeImages>(
       [&ec2](const Call& call, const w::DescribeImagesRequest& input) { return describe(call, ec2, input); });
+  handlers.when<w::DescribeImages>(
+      [&ec2](const w::DescribeImagesRequest& input) { return ec2.images_settled(input.image_ids); });
   make_images(handlers, ec2);
   handlers.on<w::DeregisterImage>([&ec2](const Call&, const w::DeregisterImageRequest& input) {
     only<w::DeregisterImage>(input, {"ImageId", "DeleteAssociatedSnapshots"});

@@ -211,6 +211,10 @@ void describe_instances(Handlers& handlers, Ec2& ec2) {
     });
     return answer;
   });
+  handlers.when<w::DescribeInstances>(
+      [&ec2](const w::DescribeInstancesRequest& input) { return ec2.settled(input.instance_ids); });
+  handlers.when<w::DescribeInstanceStatus>(
+      [&ec2](const w::DescribeInstanceStatusRequest& input) { return ec2.settled(input.instance_ids); });
   handlers.on<w::DescribeInstanceStatus>([&ec2](const Call&, const w::DescribeInstanceStatusRequest& input) {
     only<w::DescribeInstanceStatus>(input,
                                     {"InstanceIds", "Filters", "MaxResults", "NextToken", "IncludeAllInstances"});

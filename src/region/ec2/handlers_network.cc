@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/text.h"
+#include "region/aws_regions.h"
 #include "region/ec2/filters.h"
 #include "region/ec2/handlers.h"
 
@@ -91,22 +92,30 @@ void vpcs_and_subnets(Handlers& handlers, Ec2& ec2) {
 void regions_and_zones(Handlers& handlers, Ec2& ec2) {
   handlers.on<w::DescribeRegions>([&ec2](const Call&, const w::DescribeRegionsRequest& input) {
     only<w::DescribeRegions>(input, {"RegionNames", "Filters", "AllRegions"});
-    const std::string& own = ec2.options().region;
     for (const std::string& name : input.region_names) {
-      if (name != own) throw ApiError("InvalidParameterValue", fmt::format("Invalid region: [{}]", name));
+      if (find_aws_region(name) == nullptr) {
+        throw ApiError("InvalidParameterValue", fmt::format("Invalid region names: [{}]", name));
+      }
     }
     w::DescribeRegionsResult answer;
-    auto values = [&](const std::string& name) -> std::optional<Values> {
-      if (name == "region-name") return Values{own};
-      if (name == "endpoint") return Values{"ec2." + own + ".amazonaws.com"};
-      if (name == "opt-in-status") return Values{"opt-in-not-required"};
-      return std::nullopt;
-    };
-    if (!matches(input.filters, {}, values)) return answer;
-    w::Region& out = answer.regions.emplace_back();
-    out.region_name = own;
-    out.endpoint = "ec2." + own + ".amazonaws.com";
-    out.opt_in_status = "opt-in-not-required";
+    for (const AwsRegion& region : aws_regions()) {
+      // Every account has opted in to the region that it calls.
+      const bool opted_in = region.name == ec2.options().region;
+      const std::string status = !region.opt_in ? "opt-in-not-required" : opted_in ? "opted-in" : "not-opted-in";
+      if (status == "not-opted-in" && !input.all_regions.value_or(false)) continue;
+      const std::string name(region.name);
+      auto values = [&](const std::string& filter) -> std::optional<Values> {
+        if (filter == "region-name") return Values{name};
+        if (filter == "endpoint") return Values{"ec2." + name + ".amazonaws.com"};
+        if (filter == "opt-in-status") return Values{status};
+        return std::nullopt;
+      };
+      if (!listed(input.region_names, name) || !matches(input.filters, {}, values)) continue;
+      w::Region& out = answer.regions.emplace_back();
+      out.region_name = name;
+      out.endpoint = "ec2." + name + ".amazonaws.com";
+      out.opt_in_status = status;
+    }
     return answer;
   });
   handlers.on<w::DescribeAvailabilityZones>([&ec2](const Call&, const w::DescribeAvailabilityZonesRequest& input) {

@@ -307,8 +307,7 @@ const std::map<std::string, Image>& Ec2::images() const { return state_->images;
 
 bool Ec2::images_settled(const std::vector<std::string>& ids) const {
   return std::ranges::none_of(state_->images, [&](const auto& entry) {
-    return entry.second.state == ImageState::pending &&
-           (ids.empty() || std::ranges::find(ids, entry.first) != ids.end());
+    return entry.second.state == ImageState::pending && std::ranges::find(ids, entry.first) != ids.end();
   });
 }
 

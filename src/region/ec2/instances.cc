@@ -150,7 +150,7 @@ std::vector<const Instance*> Ec2::run_instances(const RunRequest& request) {
       if (i >= request.min_count) break;
       for (const Instance* one : made) {
         s.used_addresses.erase(one->private_address);
-        s.used_addresses.erase(one->public_address);
+        s.public_addresses.release(one->public_address);
         s.journal.erase(kInstanceTable, one->id);
         s.journal.erase(kVolumeTable, one->volume_id);
         s.volumes.erase(one->volume_id);
@@ -163,7 +163,7 @@ std::vector<const Instance*> Ec2::run_instances(const RunRequest& request) {
     std::string tail = s.random.hex(10);
     instance.mac = fmt::format("0a:{}:{}:{}:{}:{}", tail.substr(0, 2), tail.substr(2, 2), tail.substr(4, 2),
                                tail.substr(6, 2), tail.substr(8, 2));
-    instance.public_address = s.take_public_address();
+    instance.public_address = s.public_addresses.take(LoopbackPool::Use::instance);
     instance.security_groups = groups;
     instance.user_data = data.user_data.value_or("");
     instance.shutdown_behavior = data.shutdown_behavior.value_or("stop");
@@ -220,7 +220,7 @@ void Ec2::State::set_state(Instance& instance, InstanceState state, std::string 
   if (state == InstanceState::terminated) {
     instance.ended = loop.now();
     used_addresses.erase(instance.private_address);
-    used_addresses.erase(instance.public_address);
+    public_addresses.release(instance.public_address);
     network_changed();
     release_volume(instance);
     forget_later(instance);
@@ -350,9 +350,10 @@ void Ec2::State::end_later(Instance& instance, const std::string& failure) {
   });
 }
 
-void Ec2::State::machine_ended(const machine::Exit& exit) {
-  auto it = instances.find(exit.id);
-  if (it == instances.end() || exit.asked) return;
+void Ec2::machine_ended(const machine::Exit& exit) {
+  State& s = *state_;
+  auto it = s.instances.find(exit.id);
+  if (it == s.instances.end() || exit.asked) return;
   Instance& instance = it->second;
   if (instance.state != InstanceState::running && instance.state != InstanceState::pending) return;
   // It had ended before it was asked to start, and will be started.
@@ -364,16 +365,14 @@ void Ec2::State::machine_ended(const machine::Exit& exit) {
   std::string message = code + ": " + (own_wish ? "Instance initiated shutdown" : "the machine ended: " + exit.reason);
   instance.has_disk = true;
   if (own_wish && instance.shutdown_behavior == "terminate") {
-    set_state(instance, InstanceState::shutting_down, code, message);
-    advance(instance.id);
+    s.set_state(instance, InstanceState::shutting_down, code, message);
+    s.advance(instance.id);
   } else {
-    set_state(instance, InstanceState::stopped, code, message);
+    s.set_state(instance, InstanceState::stopped, code, message);
   }
 }
 
-void Ec2::State::resume() {
-  machines.on_exit([this](const machine::Exit& exit) { machine_ended(exit); });
-  std::vector<machine::Spec> known;
+void Ec2::State::remember_instances() {
   for (auto& [id, instance] : instances) {
     if (!instance.client_token.empty()) by_token[instance.client_token].push_back(id);
     if (instance.gone()) {
@@ -381,26 +380,38 @@ void Ec2::State::resume() {
       continue;
     }
     used_addresses.insert(instance.private_address);
-    if (!instance.public_address.empty()) used_addresses.insert(instance.public_address);
+    if (!instance.public_address.empty()) public_addresses.reserve(instance.public_address);
+  }
+}
+
+std::vector<machine::Spec> Ec2::machines() const {
+  std::vector<machine::Spec> known;
+  for (const auto& [id, instance] : state_->instances) {
+    if (instance.gone()) continue;
     try {
-      known.push_back(spec_of(instance));
+      known.push_back(state_->spec_of(instance));
     } catch (const Error&) {
       // What runs goes on without its image; what must be started fails then, and says why.
-      known.push_back(spec_of(instance, false));
+      known.push_back(state_->spec_of(instance, false));
     }
   }
-  apply_network();
-  for (const std::string& id : machines.adopt(known)) {
-    Instance& instance = instances.at(id);
-    instance.powered_down = false;  // it was not yet, or is up again
-    if (instance.state != InstanceState::pending) continue;
+  return known;
+}
+
+void Ec2::resume(const std::vector<std::string>& alive) {
+  State& s = *state_;
+  for (const std::string& id : alive) {
+    const auto it = s.instances.find(id);
+    if (it == s.instances.end()) continue;
+    it->second.powered_down = false;  // it was not yet, or is up again
+    if (it->second.state != InstanceState::pending) continue;
     // Its launch or start ended well, unseen by the process before. One that was half launched is removed, and launched
     // anew.
-    instance.has_disk = true;
-    set_state(instance, InstanceState::running, "", "");
+    it->second.has_disk = true;
+    s.set_state(it->second, InstanceState::running, "", "");
   }
-  resume_captures();
-  for (const auto& [id, instance] : instances) loop.post([this, name = id] { advance(name); });
+  s.resume_captures();
+  for (const auto& [id, instance] : s.instances) s.loop.post([&s, name = id] { s.advance(name); });
 }
 
 const std::map<std::string, Instance>& Ec2::instances() const { return state_->instances; }
@@ -414,6 +425,14 @@ const Instance& Ec2::instance(const std::string& id) const {
   if (const Instance* found = find_instance(id)) return *found;
   if (!well_formed(id, "i-")) throw ApiError("InvalidInstanceID.Malformed", fmt::format("Invalid id: \"{}\"", id));
   throw ApiError("InvalidInstanceID.NotFound", fmt::format("The instance ID '{}' does not exist", id));
+}
+
+bool Ec2::settled(const std::vector<std::string>& instance_ids) const {
+  return std::none_of(instance_ids.begin(), instance_ids.end(), [this](const std::string& id) {
+    const Instance* found = find_instance(id);
+    return found != nullptr && (found->state == InstanceState::pending || found->state == InstanceState::stopping ||
+                                found->state == InstanceState::shutting_down);
+  });
 }
 
 namespace {

@@ -330,8 +330,9 @@ TEST_F(InstancesTest, AnEndThatFailsIsTriedAgainAndUntilThenTheInstanceIsNotGone
   std::string address = describe(id).private_ip_address.value();
   terminate(id);
   loop.run_for(Duration(500));
-  EXPECT_EQ(state_of(id), "shutting-down");
-  EXPECT_EQ(describe(id).private_ip_address, address) << "its address is not given away while it has it";
+  EXPECT_EQ(life->ec2.instance(id).state, InstanceState::shutting_down);
+  EXPECT_EQ(call<api::DescribeInstances>({}).reservations.at(0).instances.at(0).private_ip_address, address)
+      << "its address is not given away while it has it";
   EXPECT_THAT(network.ports(), SizeIs(1));
   ASSERT_TRUE(wait_for(id, InstanceState::terminated));
   loop.run_for(Duration(1));
@@ -350,7 +351,7 @@ TEST_F(InstancesTest, AStopThatFailsIsTriedAgain) {
   std::string id = run_one(image);
   stop(id);
   loop.run_for(Duration(300));
-  EXPECT_EQ(state_of(id), "stopping");
+  EXPECT_EQ(life->ec2.instance(id).state, InstanceState::stopping);
   ASSERT_TRUE(wait_for(id, InstanceState::stopped));
   EXPECT_EQ(machines.state(id), machine::State::stopped);
   EXPECT_THAT(said, SizeIs(2));

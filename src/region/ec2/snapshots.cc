@@ -116,8 +116,7 @@ void Ec2::reset_snapshot_sharing(const std::string& id) {
 
 bool Ec2::snapshots_settled(const std::vector<std::string>& ids) const {
   return std::ranges::none_of(state_->snapshots, [&](const auto& entry) {
-    return entry.second.state == SnapshotState::pending &&
-           (ids.empty() || std::ranges::find(ids, entry.first) != ids.end());
+    return entry.second.state == SnapshotState::pending && std::ranges::find(ids, entry.first) != ids.end();
   });
 }
 

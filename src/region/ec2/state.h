@@ -21,15 +21,16 @@ inline constexpr const char* kSnapshotTable = "ec2.snapshot";
 inline constexpr const char* kTokenTable = "ec2.client_token";
 
 struct Ec2::State {
-  State(host::Loop& on, host::Random& chance, Journal& book, machine::Machines& hosts, machine::Network& wires,
-        const ImagePlacements& where, Options with);
+  State(host::Loop& on, host::Random& chance, Tables& book, machine::Machines& hosts, machine::Network& wires,
+        const ImagePlacements& where, LoopbackPool& pool, Options with);
 
   host::Loop& loop;
   host::Random& random;
-  Journal& journal;
+  Tables& journal;
   machine::Machines& machines;
   machine::Network& network;
   const ImagePlacements& placements;
+  LoopbackPool& public_addresses;
   Options options;
 
   std::map<std::string, Instance> instances;
@@ -49,8 +50,7 @@ struct Ec2::State {
   Vpc vpc;
   std::vector<Subnet> subnets;
   std::map<std::string, std::uint32_t> next_address;  // by subnet: where the search for a free one goes on
-  std::set<std::string> used_addresses;               // private and public ones
-  int next_public = 0;
+  std::set<std::string> used_addresses;               // private ones
   std::vector<std::function<void(const Instance&, InstanceState)>> listeners;
   std::function<bool(const std::string&)> balancer_uses;
   bool network_dirty = false;
@@ -73,10 +73,9 @@ struct Ec2::State {
   void advance(const std::string& id);  // gives the machine's host the next thing to do for this instance
   // Ending its machine failed: stays as it is and is tried again, ever more slowly.
   void end_later(Instance& instance, const std::string& failure);
-  void machine_ended(const machine::Exit& exit);
   machine::Spec spec_of(const Instance& instance, bool with_image = true) const;
   void forget_later(const Instance& instance);
-  void resume();
+  void remember_instances();
 
   // What the machines' host answers with comes back here, where the instance may have been asked for something else
   // meanwhile; then it goes on.
@@ -91,7 +90,7 @@ struct Ec2::State {
   void resume_captures();
 
   // volumes.cc
-  void load_disks();
+  void complete_disks();  // records of before disks were kept
   // What an instance's root volume will be: the request's mappings over the image's own. ApiError for what cannot be.
   BlockDevice root_volume_of(const Image& image, const std::vector<BlockDevice>& asked) const;
   void make_root_volume(Instance& instance, const Image& image, const BlockDevice& root, const Tags& tags);
@@ -110,7 +109,6 @@ struct Ec2::State {
 
   // addresses.cc
   std::string take_address(const Subnet& subnet);
-  std::string take_public_address();
   std::vector<machine::Port> ports() const;
   void network_changed();
   void apply_network();  // what fails is said and tried again, ever more slowly

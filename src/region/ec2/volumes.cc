@@ -178,10 +178,8 @@ void Ec2::State::release_volume(const Instance& instance) {
   save(volume->second);
 }
 
-void Ec2::State::load_disks() {
-  for (const auto& [id, text] : journal.load(kVolumeTable)) volumes[id] = read_volume(text);
-  for (const auto& [id, text] : journal.load(kSnapshotTable)) snapshots[id] = read_snapshot(text);
-  // Records of before disks were kept: every image has a root snapshot, every instance a volume.
+// Every image has a root snapshot, every instance a volume.
+void Ec2::State::complete_disks() {
   for (auto& [id, image] : images) {
     if (image.owner.empty()) image.owner = options.account;
     if (image.root() != nullptr) continue;
@@ -205,7 +203,5 @@ const Volume& Ec2::volume(const std::string& id) const {
   if (!well_formed(id, "vol-")) throw ApiError("InvalidVolumeID.Malformed", fmt::format("Invalid id: \"{}\"", id));
   throw ApiError("InvalidVolume.NotFound", fmt::format("The volume '{}' does not exist.", id));
 }
-
-bool Ec2::volumes_settled(const std::vector<std::string>&) const { return true; }
 
 }  // namespace kiln::region::ec2

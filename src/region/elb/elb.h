@@ -21,17 +21,16 @@
 #include "region/elb/prober.h"
 
 namespace kiln::region {
-class Journal;
-}
+class LoopbackPool;
+class Tables;
+}  // namespace kiln::region
 
 namespace kiln::region::elb {
 
 struct Options {
   std::string region = "us-east-1";
   std::string account = "123456789012";
-  std::function<std::string(int)> loopback_address;  // by number from 1 (machine::Network::loopback_address)
-  int first_address = 1;  // numbers that load balancers may take: first_address <= n < first_address + 99
-  Duration retry{150};    // how soon a new target that is not up yet is asked again
+  Duration retry{150};  // how soon a new target that is not up yet is asked again
 };
 
 struct NewLoadBalancer {
@@ -59,8 +58,8 @@ struct TargetReport {
 class Elb {
  public:
   // All must outlive it.
-  Elb(host::Loop& loop, host::Random& random, Journal& journal, const Ec2View& ec2, Balancer& balancer, Prober& prober,
-      Options options);
+  Elb(host::Loop& loop, host::Random& random, Tables& journal, const Ec2View& ec2, Balancer& balancer, Prober& prober,
+      LoopbackPool& addresses, Options options);
   ~Elb();
   // Reads the journal, tells the data plane, begins to probe.
   void open();

@@ -47,7 +47,10 @@ class Ec2World : public ::testing::Test {
   // The control plane, from what its journal holds.
   void start() {
     life = std::make_unique<Life>(*this);
-    life->ec2.open();
+    life->ec2.load();
+    life->ec2.connect();
+    machines.on_exit([this](const machine::Exit& exit) { life->ec2.machine_ended(exit); });
+    life->ec2.resume(machines.adopt(life->ec2.machines()));
   }
   // Kill -9 of the control plane: what was not committed is lost, machines go on.
   void die() {
@@ -148,14 +151,19 @@ class Ec2World : public ::testing::Test {
   struct Life {
     explicit Life(Ec2World& world)
         : loop(world.loop),
-          ec2(loop, world.random, world.journal, world.machines, world.network, world.placements, world.options),
-          front(loop, world.random, world.journal, handlers, world.log, Identity{kAccount, "AKIDEXAMPLE", "the secret"},
-                kRegion) {
+          addresses([&world](int number) { return world.network.loopback_address(number); }),
+          ec2(loop, world.random, world.journal, world.machines, world.network, world.placements, addresses,
+              world.options),
+          front(
+              {loop, world.random, world.journal, world.log}, handlers,
+              [this](const std::string&, const std::string&) -> const Handlers& { return handlers; },
+              Identity{kAccount, "AKIDEXAMPLE", "the secret"}) {
       ec2::serve(handlers, ec2);
       sts::serve(handlers);
     }
     MortalLoop loop;
     Handlers handlers;
+    LoopbackPool addresses;
     ec2::Ec2 ec2;
     FrontDoor front;
   };
