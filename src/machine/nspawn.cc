@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "base/text.h"
+#include "machine/internal/commands.h"
 #include "machine/internal/life.h"
 #include "machine/internal/quick_file.h"
 #include "machine/layers.h"
@@ -56,7 +57,10 @@ void finish(Machine& machine, std::exception_ptr failure) {
 
 struct NspawnMachines::Box : std::enable_shared_from_this<Box> {
   Box(host::Loop& l, const store::Store& store, NspawnOptions options)
-      : loop(l), place{std::move(options), host_limits()}, layers(store, place.options.folder / "layers") {}
+      : loop(l),
+        place{std::move(options), host_limits()},
+        layers(store, place.options.folder / "layers"),
+        commands(std::make_shared<Commands>(loop, place)) {}
 
   Machine& known(const std::string& id) {
     const auto found = machines.find(id);
@@ -111,6 +115,7 @@ struct NspawnMachines::Box : std::enable_shared_from_this<Box> {
   host::Loop& loop;
   Place place;
   Layers layers;
+  std::shared_ptr<Commands> commands;
   std::map<std::string, Machine> machines;
   std::set<std::string> gone;
   std::deque<std::string> gone_order;
@@ -325,7 +330,10 @@ void NspawnMachines::Box::look_at(Machine& machine) {
 NspawnMachines::NspawnMachines(host::Loop& loop, const store::Store& store, NspawnOptions options)
     : box_(std::make_shared<Box>(loop, store, std::move(options))) {}
 
-NspawnMachines::~NspawnMachines() { box_->loop.cancel(box_->timer); }
+NspawnMachines::~NspawnMachines() {
+  box_->loop.cancel(box_->timer);
+  box_->commands->close();
+}
 
 void NspawnMachines::launch(const Spec& spec, Done done) {
   check_id(spec.id);
@@ -390,6 +398,19 @@ void NspawnMachines::terminate(const std::string& id, Duration deadline, Done do
   if (machine.supervisor)
     return box_->ask(machine, machine.state == State::running ? deadline : std::min(deadline, Duration(2000)));
   box_->remove(machine, nullptr);
+}
+
+void NspawnMachines::run(const std::string& id, const Command& command, CommandDone done) {
+  const Machine& machine = box_->known(id);
+  if (machine.terminating || machine.state != State::running) {
+    throw Error(ErrorCode::conflict, fmt::format("machine {} does not run", id));
+  }
+  box_->commands->run(id, command, std::move(done));
+}
+
+void NspawnMachines::cancel(const std::string& id, const std::string& command) {
+  box_->known(id);
+  box_->commands->cancel(id, command);
 }
 
 State NspawnMachines::state(const std::string& id) const {

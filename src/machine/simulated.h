@@ -20,6 +20,14 @@
 
 namespace kiln::machine {
 
+// What a command in a machine does, if nobody ends it before.
+struct CommandRun {
+  Duration takes{50};
+  int status = 0;
+  std::string out;
+  std::string err;
+};
+
 // How one machine behaves. Times count from the call that they answer.
 struct Behaviour {
   Duration start{400};                        // launch → init runs
@@ -27,7 +35,11 @@ struct Behaviour {
   Duration serves{600};                       // init runs → its service answers; before that connections are refused
   Duration stop{500};                         // asked to stop → gone, unless the deadline is shorter
   std::optional<Duration> dies;               // init runs → ends by itself
-  int failing_ends = 0;                       // so many calls of stop and terminate fail, and change nothing
+  Duration reachable{100};                    // init runs → it can be asked to run commands
+  bool agent = true;                          // false: it never can
+  // What a command does. Null: nothing, with success, in 50 ms.
+  std::function<CommandRun(const Command&)> command;
+  int failing_ends = 0;  // so many calls of stop and terminate fail, and change nothing
   // What its service answers, by port, path and time since it serves: an HTTP status, 0 = connection refused, -1 = no
   // answer. Null: 200 to everything on every port.
   std::function<int(int port, const std::string& path, Duration serving)> http;
@@ -48,6 +60,8 @@ class SimulatedMachines final : public Machines {
   void start(const std::string& id, Done done) override;
   void reboot(const std::string& id, Duration deadline, Done done) override;
   void terminate(const std::string& id, Duration deadline, Done done) override;
+  void run(const std::string& id, const Command& command, CommandDone done) override;
+  void cancel(const std::string& id, const std::string& command) override;
   State state(const std::string& id) const override;
   std::string console(const std::string& id) const override;
   void on_exit(std::function<void(const Exit&)> listener) override;
@@ -67,6 +81,8 @@ class SimulatedMachines final : public Machines {
   // Of machines that have a disk (running or not), sorted.
   std::vector<std::string> ids() const;
   const Spec& spec(const std::string& id) const;
+  // Commands that were begun in it, in their order, without those that its init could not be asked for.
+  std::vector<Command> commands(const std::string& id) const;
   std::size_t launches() const;            // since the beginning, with the failed ones
   int boots(const std::string& id) const;  // how often its init has begun to run
 

@@ -10,6 +10,7 @@
 #include "region/elb/elb.h"
 #include "region/elb/handlers.h"
 #include "region/front/front_door.h"
+#include "region/ssm/handlers.h"
 #include "region/sts/handlers.h"
 #include "wire/shape.h"
 
@@ -73,15 +74,22 @@ struct Region::State {
         instances(ec2),
         targets(elb),
         autoscaling(parts.loop, parts.random, records, instances, targets, {options.aws_region, options.account}),
+        commands(parts.loop, parts.random, parts.journal, parts.machines, ec2, {options.aws_region, options.account}),
+        parameters(parts.loop, parts.random, parts.journal,
+                   {options.aws_region, options.account, options.parameter_key}),
         door(parts.loop, parts.random, parts.journal, handlers, parts.log,
              {options.account, options.access_key, options.secret_key}, options.aws_region) {
     ec2::serve(handlers, ec2);
     elb::serve(handlers, elb);
     autoscaling::serve(handlers, autoscaling);
     sts::serve(handlers);
+    ssm::serve(handlers, commands);
+    ssm::serve(handlers, parameters);
     // Rules that name a load balancer's security group let the balancer's own addresses in.
     ec2.set_balancer_groups([this](const std::string& group) { return elb.uses_security_group(group); });
     elb.on_load_balancer_change([this] { ec2.network_changed(); });
+    parameters.set_image_exists([this](const std::string& id) { return ec2.images().contains(id); });
+    ec2.set_image_parameter([this](const std::string& name) { return parameters.get(name, false).version.value; });
     ec2.on_instance_change(
         [this](const ec2::Instance& instance, ec2::InstanceState) { elb.instance_changed(instance.id); });
   }
@@ -110,6 +118,8 @@ struct Region::State {
   autoscaling::Ec2Instances instances;
   autoscaling::ElbTargets targets;
   autoscaling::Autoscaling autoscaling;
+  ssm::Commands commands;
+  ssm::Parameters parameters;
   FrontDoor door;
 };
 
@@ -121,6 +131,8 @@ void Region::open() {
   // addresses its rules let in: a moment without either would take running targets out of service.
   state_->ec2.open([this] { state_->elb.open(); });
   state_->autoscaling.open();
+  state_->commands.open();
+  state_->parameters.open();
 }
 
 void Region::handle(http::Request request, std::function<void(http::Response)> answer) {

@@ -29,6 +29,7 @@ struct RegionOptions {
   std::string account = "123456789012";
   std::string access_key;
   std::string secret_key;
+  std::string parameter_key = {};  // 32 bytes: what Parameter Store's secret values are sealed with
 };
 
 // What a region stands on; all must outlive it.

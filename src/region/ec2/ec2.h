@@ -87,6 +87,12 @@ class Ec2 {
   const std::map<std::string, Image>& images() const;
   const Image& image(const std::string& id) const;  // ApiError InvalidAMIID.NotFound, .Malformed
 
+  // An image's id as RunInstances and launch templates take it: "resolve:ssm:NAME", with ":version" or ":label", is
+  // what the parameter holds now. ApiError InvalidParameterValue when there is none.
+  std::string resolved_image(const std::string& image_id) const;
+  // Gives a parameter's value; throws ApiError.
+  void set_image_parameter(std::function<std::string(const std::string& parameter)> value);
+
   // Launch templates.
   const LaunchTemplate& create_launch_template(const std::string& name, const std::string& description,
                                                const LaunchData& data, const Tags& tags,

@@ -78,7 +78,7 @@ std::vector<const Instance*> Ec2::run_instances(const RunRequest& request) {
     from = {launch_template.id, version.number};
   }
   if (!data.image_id) throw ApiError("MissingParameter", "The request must contain the parameter ImageId");
-  const Image& image = this->image(*data.image_id);
+  const Image& image = this->image(resolved_image(*data.image_id));
   std::string type_name = data.instance_type.value_or("m5.large");  // EC2's own default is m1.small, which is gone
   const InstanceType* type = find_instance_type(type_name);
   if (type == nullptr) {
