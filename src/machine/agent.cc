@@ -29,8 +29,8 @@ namespace {
 using nlohmann::json;
 
 constexpr Duration kTryAgain{25};          // between tries to reach an init that boots
-constexpr Duration kLookSoon{2};           // when something has happened
-constexpr Duration kLookSeldom{1'000};     // when nothing has: its end also closes its pipes
+constexpr Duration kLookSoon{2};           // while it is to begin or to end
+constexpr Duration kLookSeldom{1'000};     // when nothing happens: init tells of its end
 constexpr Duration kKillMax{5'000};        // after SIGKILL; a process that hangs in the kernel is left to the machine
 constexpr Duration kLingerMax{3'600'000};  // for what the script left in the background and that still writes to us
 constexpr std::size_t kPiece = 64 * 1024;
@@ -170,7 +170,7 @@ class Agent {
         continue;
       }
       const Duration until = deadline.value_or(give_up) - now;
-      const bool soon = killed || !deadline || (!out_.open() && !err_.open());
+      const bool soon = killed || !deadline;
       if (!wait(std::min(until, soon ? kLookSoon * (1 << std::min(looks_++, 5)) : kLookSeldom))) return end;
     }
     while (out_.read() || err_.read()) {
@@ -218,27 +218,29 @@ class Agent {
   // Until something happens, or that long. False: init's connection is gone.
   bool wait(Duration most) {
     const bool was_cancelled = cancelled_;
-    const bool had_output = out_.open() || err_.open();
     const Duration end = clock_.uptime() + most;
     for (Duration now = clock_.uptime(); now < end; now = clock_.uptime()) {
+      const auto told = bus_->drain();
+      if (!told) return false;
+      if (*told > 0) {
+        clock_.sleep(kLookSoon);  // an init that floods us takes nobody's time
+        return true;
+      }
       std::array<pollfd, 4> watched = {{{signals_.get(), POLLIN, 0},
                                         {bus_->descriptor(), POLLIN, 0},
                                         {out_.open() ? out_.read_end() : -1, POLLIN, 0},
                                         {err_.open() ? err_.read_end() : -1, POLLIN, 0}}};
       ::poll(watched.data(), watched.size(), static_cast<int>((end - now).count()) + 1);
-      if (watched[1].revents != 0) {
-        if (!bus_->drain()) return false;
-        clock_.sleep(kLookSoon);  // init tells everybody of every change; a flood takes nobody's time
-      }
       read_output();
-      if (take_cancel() != was_cancelled || (had_output && !out_.open() && !err_.open())) return true;
+      if (take_cancel() != was_cancelled) return true;
     }
     return true;
   }
 
   void read_output() {
-    const bool read = out_.read() | err_.read();
-    if (read && (out_.full() || err_.full())) clock_.sleep(kPause);
+    const bool out = out_.read();
+    const bool err = err_.read();
+    if ((out || err) && (out_.full() || err_.full())) clock_.sleep(kPause);
   }
 
   // A process that the script left behind would be killed by its next line if nobody read it.

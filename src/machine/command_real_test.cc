@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <filesystem>
 #include <future>
@@ -169,13 +170,13 @@ class RealCommands : public ::testing::Test {
     }
     return true;
   }
-  int agents() const {
-    int found = 0;
-    for (const std::string& line : split(host::run_checked({"ps", "-eo", "args"}).out, '\n')) {
-      found +=
-          line.find(kAgentCommand) != std::string::npos && line.find(world_->state().string()) != std::string::npos;
-    }
-    return found;
+  int agents() const { return agents(machine()); }
+  int agents(const Spec& spec) const {
+    const std::string folder = (world_->state() / "instances" / spec.id).string();
+    const std::vector<std::string> all = split(host::run_checked({"ps", "-eo", "args"}).out, '\n');
+    return static_cast<int>(std::count_if(all.begin(), all.end(), [&](const std::string& line) {
+      return line.find(std::string(kAgentCommand) + " " + folder) != std::string::npos;
+    }));
   }
 
   static World* world_;
@@ -332,11 +333,13 @@ TEST_F(RealCommands, AnInitThatHangsIsGivenUp) {
 }
 
 TEST_F(RealCommands, AnInitThatHangsUnderACommandLosesIt) {
-  auto end = begin(command("sleep 30"));
+  const Command asked = command("sleep 30");
+  auto end = begin(asked);
   EXPECT_TRUE(wait_for([&] { return processes("30") == 1; }));
   ::kill(init(machine()), SIGSTOP);
   EXPECT_EQ(end.get().how, How::lost);
   ::kill(init(machine()), SIGCONT);
+  inside("systemctl kill --signal=KILL kiln-command-" + asked.id);
 }
 
 TEST_F(RealCommands, ACommandOutlivesTheControlPlaneAndRunsOnce) {
@@ -364,7 +367,7 @@ TEST_F(RealCommands, AMachineThatEndsLosesItsCommands) {
   EXPECT_EQ(world_->terminate(other), "");
   const CommandEnd how = end.get();
   EXPECT_TRUE(how.how == How::lost || how.how == How::undelivered);
-  EXPECT_TRUE(wait_for([&] { return agents() == 0; }));
+  EXPECT_TRUE(wait_for([&] { return agents(other) == 0; }));
 }
 
 TEST_F(RealCommands, AnAgentThatIsKilledLeavesItsCommandLost) {

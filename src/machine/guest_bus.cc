@@ -37,10 +37,11 @@ constexpr std::uint64_t kAnswerUsec = 5'000'000;  // an init that needs longer i
 constexpr int kDrainMax = 256;                    // messages at once
 constexpr int kExited = 1;                        // CLD_EXITED of waitid(2), as ExecMainCode has it
 
-// Puts the script into a file, as AWS's agent does, so that its "#!" counts. init expands '$': see `escaped`.
+// Puts the script into a file, as AWS's agent does, so that its "#!" counts. Removed when the unit ends, however it
+// does.
+constexpr const char* kFolder = "/run/kiln-commands";
 constexpr const char* kShell =
-    "d=/run/kiln-commands; f=$d/$0; umask 077; mkdir -p $d && cat >$f && chmod 700 $f || exit 126; "
-    "umask 022; /bin/sh -c $f </dev/null; s=$?; rm -f $f; exit $s";
+    "umask 077; mkdir -p ${0%/*} && cat >$0 && chmod 700 $0 || exit 126; umask 022; exec /bin/sh -c $0 </dev/null";
 
 // systemd.service(5): "$$" is one dollar sign of a command line.
 std::string escaped(std::string_view text) {
@@ -98,7 +99,7 @@ struct MessageUnref {
 using Message = std::unique_ptr<sd_bus_message, MessageUnref>;
 
 struct BusError {
-  sd_bus_error error = SD_BUS_ERROR_NULL;
+  sd_bus_error error{};
   ~BusError() { sd_bus_error_free(&error); }
 };
 
@@ -191,6 +192,7 @@ void GuestBus::start(const std::string& unit, const Command& command, const Comm
   };
   const std::string directory = command.directory.empty() ? "/usr/bin" : command.directory;
   const std::string shell = escaped(kShell);
+  const std::string file = fmt::format("{}/{}", kFolder, command.id);
   add("ss", unit.c_str(), "fail");
   open('a', "(sv)");
   add("(sv)", "Description", "s", "A command from outside");
@@ -212,7 +214,8 @@ void GuestBus::start(const std::string& unit, const Command& command, const Comm
   close();
   close();
   close();
-  add("(sv)", "ExecStart", "a(sasb)", 1, "/bin/sh", 4, "/bin/sh", "-c", shell.c_str(), command.id.c_str(), 0);
+  add("(sv)", "ExecStart", "a(sasb)", 1, "/bin/sh", 4, "/bin/sh", "-c", shell.c_str(), file.c_str(), 0);
+  add("(sv)", "ExecStopPost", "a(sasb)", 1, "/bin/rm", 3, "/bin/rm", "-f", file.c_str(), 0);
   close();
   add("a(sa(sv))", 0);
   if (failure < 0) throw Error(ErrorCode::io, fmt::format("cannot write its unit: {}", std::strerror(-failure)));
@@ -249,12 +252,12 @@ std::optional<GuestBus::UnitState> GuestBus::state(const std::string& unit) {
     if (failure < 0) throw silent(failure);
     return value;
   };
+  // Also of a process that has ended. Before the states: a unit that waits for its job is "dead" too.
+  UnitState state;
+  state.running = number("ExecMainPID", 'u') != 0;
   const std::string active = text("ActiveState");
   const std::string sub = text("SubState");
   if (active == "inactive" && text("LoadState") == "not-found") return std::nullopt;
-  UnitState state;
-  // Also of a process that has ended; before it was started a unit waits in "dead".
-  state.running = number("ExecMainPID", 'u') != 0;
   state.ended = active == "failed" || sub == "exited" || (sub == "dead" && state.running);
   if (!state.ended) return state;
   const int code = number("ExecMainCode", 'i');
@@ -280,13 +283,15 @@ void GuestBus::remove(const std::string& unit) {
 
 int GuestBus::descriptor() const { return sd_bus_get_fd(bus_.get()); }
 
-bool GuestBus::drain() {
-  for (int i = 0; i < kDrainMax; ++i) {
+std::optional<int> GuestBus::drain() {
+  int messages = 0;
+  while (messages < kDrainMax) {
     const int did = sd_bus_process(bus_.get(), nullptr);
-    if (did < 0) return false;
+    if (did < 0) return std::nullopt;
     if (did == 0) break;
+    ++messages;
   }
-  return sd_bus_is_open(bus_.get()) > 0;
+  return sd_bus_is_open(bus_.get()) > 0 ? std::optional(messages) : std::nullopt;
 }
 
 }  // namespace kiln::machine

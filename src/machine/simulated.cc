@@ -110,9 +110,13 @@ struct SimulatedMachines::Box {
       if (caller != life || machine == machines.end()) return;
       const auto found = machine->second.running.find(command);
       if (found == machine->second.running.end() || !found->second.done) return;
-      const Machine::Running running = std::move(found->second);
-      machine->second.running.erase(found);
-      running.done(running.end);
+      const CommandDone done = std::exchange(found->second.done, nullptr);
+      done(CommandEnd(found->second.end));
+      // What `done` has done about it is kept when this turn is over.
+      loop.post([this, id, command, caller] {
+        const auto its = machines.find(id);
+        if (caller == life && its != machines.end()) its->second.running.erase(command);
+      });
     });
   }
   // Its machine ends under them.

@@ -44,9 +44,9 @@ class GuestBus {
   void kill(const std::string& unit);    // all of its processes; never throws
   void remove(const std::string& unit);  // never throws
 
-  int descriptor() const;  // readable: call `drain`
-  // Takes what init tells everybody, a bounded amount of it. False: the connection is gone.
-  bool drain();
+  int descriptor() const;  // readable: call `drain`, as after each call that was answered
+  // Takes what init tells everybody, a bounded number of messages; empty: the connection is gone.
+  std::optional<int> drain();
 
  private:
   struct Close {

@@ -102,7 +102,8 @@ struct Commands::State {
 
 std::vector<std::string> Commands::State::targets_of(const Command& command) const {
   std::vector<std::string> ids;
-  for (const auto& [id, node] : nodes) {
+  for (const auto& [node_id, node] : nodes) {
+    const std::string id = node_id;
     const ec2::Instance* instance = ec2.find_instance(id);
     if (instance == nullptr || !valid_state(*instance)) continue;
     const bool all = std::all_of(command.targets.begin(), command.targets.end(), [&](const Target& target) {
@@ -478,6 +479,8 @@ bool Commands::settled(const std::string& id, const std::string& instance_id) co
 }
 
 const std::map<std::string, Node>& Commands::nodes() const { return state_->nodes; }
+
+const ec2::Tags& Commands::tags(const Node& node) const { return state_->ec2.instance(node.instance_id).tags; }
 
 std::string Commands::ping_status(const Node& node) const {
   return state_->reachable(node.instance_id) ? "Online" : "ConnectionLost";

@@ -55,6 +55,7 @@ class Commands {
 
   // Managed nodes of instances that are not terminated, by id.
   const std::map<std::string, Node>& nodes() const;
+  const ec2::Tags& tags(const Node& node) const;  // its instance's
   // "Online", "ConnectionLost".
   std::string ping_status(const Node& node) const;
 

@@ -66,6 +66,9 @@ TEST_F(RunCommand, InformationIsFilteredInBothFormsAndPaged) {
   for (int i = 0; i < 6; ++i) ids.push_back(node());
   std::sort(ids.begin(), ids.end());
   EXPECT_THAT(information({{"InstanceIds", {ids[2]}}}), SizeIs(1));
+  life->ec2.create_tags({ids[3]}, {{"role", "web"}});
+  EXPECT_THAT(information({{"tag:role", {"web"}}, {"PlatformTypes", {"Linux"}}}), SizeIs(1));
+  EXPECT_THAT(information({{"tag-key", {"role", "none"}}}), SizeIs(1));
   w::DescribeInstanceInformationRequest request;
   auto& older = request.instance_information_filter_list.emplace_back();
   older.key = "InstanceIds";

@@ -331,7 +331,13 @@ struct NodeFilter {
   std::vector<std::string> values;
 };
 
-bool matches(const NodeFilter& filter, const Node& node, const std::string& ping) {
+void check_key(const std::string& key) {
+  constexpr std::string_view kKeys[] = {"InstanceIds", "PingStatus", "PlatformTypes", "ResourceType", "tag-key"};
+  if (key.starts_with("tag:") || std::find(std::begin(kKeys), std::end(kKeys), key) != std::end(kKeys)) return;
+  throw ApiError("InvalidFilterKey", fmt::format("The filter '{}' is not served by this region", key));
+}
+
+bool matches(const NodeFilter& filter, const Node& node, const std::string& ping, const ec2::Tags& tags) {
   const auto has = [&](const std::string& value) {
     return std::find(filter.values.begin(), filter.values.end(), value) != filter.values.end();
   };
@@ -339,45 +345,48 @@ bool matches(const NodeFilter& filter, const Node& node, const std::string& ping
   if (filter.key == "PingStatus") return has(ping);
   if (filter.key == "PlatformTypes") return has("Linux");
   if (filter.key == "ResourceType") return has("EC2Instance");
-  throw ApiError("InvalidFilterKey", fmt::format("The filter '{}' is not served by this region", filter.key));
+  return std::any_of(tags.begin(), tags.end(), [&](const auto& tag) {
+    return filter.key == "tag-key" ? has(tag.first) : filter.key == "tag:" + tag.first && has(tag.second);
+  });
 }
 
 void nodes(Handlers& handlers, Commands& commands) {
-  handlers.on<w::DescribeInstanceInformation>([&commands](const Call&,
-                                                          const w::DescribeInstanceInformationRequest& input) {
-    check_max_results(input.max_results, 5, kPageMax);
-    if (!input.filters.empty() && !input.instance_information_filter_list.empty()) {
-      invalid("Use either Filters or InstanceInformationFilterList, and not both");
-    }
-    std::vector<NodeFilter> filters;
-    for (const auto& filter : input.filters) filters.push_back({filter.key.value_or(""), filter.values});
-    for (const auto& filter : input.instance_information_filter_list) {
-      filters.push_back({filter.key.value_or(""), filter.value_set});
-    }
-    for (const NodeFilter& filter : filters) matches(filter, Node{}, "");
-    ec2::Page page(input.max_results.value_or(kPageMax), input.next_token, 5, kPageMax);
-    w::DescribeInstanceInformationResult answer;
-    for (const auto& [id, node] : commands.nodes()) {
-      const std::string ping = commands.ping_status(node);
-      const bool all = std::all_of(filters.begin(), filters.end(),
-                                   [&, &its = node](const NodeFilter& filter) { return matches(filter, its, ping); });
-      if (!all || !page.takes(id)) continue;
-      auto& one = answer.instance_information_list.emplace_back();
-      one.instance_id = id;
-      one.ping_status = ping;
-      one.last_ping_date_time = node.last_ping;
-      one.platform_type = "Linux";
-      one.platform_name = node.platform_name;
-      one.platform_version = node.platform_version;
-      one.resource_type = "EC2Instance";
-      one.ip_address = node.address;
-      one.computer_name = node.computer_name;
-      one.source_id = id;
-      one.source_type = "AWS::EC2::Instance";
-    }
-    answer.next_token = page.next_token();
-    return answer;
-  });
+  handlers.on<w::DescribeInstanceInformation>(
+      [&commands](const Call&, const w::DescribeInstanceInformationRequest& input) {
+        check_max_results(input.max_results, 5, kPageMax);
+        if (!input.filters.empty() && !input.instance_information_filter_list.empty()) {
+          invalid("Use either Filters or InstanceInformationFilterList, and not both");
+        }
+        std::vector<NodeFilter> filters;
+        for (const auto& filter : input.filters) filters.push_back({filter.key.value_or(""), filter.values});
+        for (const auto& filter : input.instance_information_filter_list) {
+          filters.push_back({filter.key.value_or(""), filter.value_set});
+        }
+        for (const NodeFilter& filter : filters) check_key(filter.key);
+        ec2::Page page(input.max_results.value_or(kPageMax), input.next_token, 5, kPageMax);
+        w::DescribeInstanceInformationResult answer;
+        for (const auto& [id, node] : commands.nodes()) {
+          const std::string ping = commands.ping_status(node);
+          const bool all = std::all_of(filters.begin(), filters.end(), [&, &its = node](const NodeFilter& filter) {
+            return matches(filter, its, ping, commands.tags(its));
+          });
+          if (!all || !page.takes(id)) continue;
+          auto& one = answer.instance_information_list.emplace_back();
+          one.instance_id = id;
+          one.ping_status = ping;
+          one.last_ping_date_time = node.last_ping;
+          one.platform_type = "Linux";
+          one.platform_name = node.platform_name;
+          one.platform_version = node.platform_version;
+          one.resource_type = "EC2Instance";
+          one.ip_address = node.address;
+          one.computer_name = node.computer_name;
+          one.source_id = id;
+          one.source_type = "AWS::EC2::Instance";
+        }
+        answer.next_token = page.next_token();
+        return answer;
+      });
 }
 
 }  // namespace

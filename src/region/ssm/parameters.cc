@@ -128,6 +128,12 @@ bool matches(const ParameterFilter& filter, const Parameter& parameter, const Pa
   return any_matches(filter, version.data_type);
 }
 
+bool all_match(const std::vector<ParameterFilter>& filters, const Parameter& parameter,
+               const ParameterVersion& version) {
+  return std::all_of(filters.begin(), filters.end(),
+                     [&](const ParameterFilter& filter) { return matches(filter, parameter, version); });
+}
+
 void check_filters(const std::vector<ParameterFilter>& filters, const std::vector<std::string>& keys) {
   for (const ParameterFilter& filter : filters) {
     const bool tag = filter.key.starts_with("tag:") && std::find(keys.begin(), keys.end(), "tag:") != keys.end();
@@ -428,9 +434,7 @@ std::vector<ParameterView> Parameters::below(const std::string& path, bool recur
         if (matches(filter, parameter, version)) shown = &version;
       }
     }
-    const bool all = std::all_of(filters.begin(), filters.end(),
-                                 [&](const ParameterFilter& filter) { return matches(filter, parameter, *shown); });
-    if (all) views.push_back(s.view_of(parameter, *shown, decrypt));
+    if (all_match(filters, parameter, *shown)) views.push_back(s.view_of(parameter, *shown, decrypt));
   }
   return views;
 }
@@ -448,10 +452,7 @@ std::vector<ParameterView> Parameters::describe(const std::vector<ParameterFilte
   check_filters(filters, {"Path", "Name", "Type", "KeyId", "Tier", "DataType", "tag:"});
   std::vector<ParameterView> views;
   for (const auto& [name, parameter] : state_->parameters) {
-    const bool all = std::all_of(filters.begin(), filters.end(), [&](const ParameterFilter& filter) {
-      return matches(filter, parameter, parameter.latest());
-    });
-    if (!all) continue;
+    if (!all_match(filters, parameter, parameter.latest())) continue;
     views.push_back(state_->view_of(parameter, parameter.latest(), false));
     views.back().version.value.clear();
   }
