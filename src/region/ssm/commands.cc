@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <deque>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -22,6 +23,7 @@ constexpr Duration kDelivery{30'000};                   // one try to reach an a
 constexpr Duration kRetry{10'000};                      // to the next one
 constexpr Duration kFirstAnswer{120'000};               // of an instance that boots
 constexpr Duration kAskAgain{300'000};                  // one that did not answer; AWS's agent reports every 5 minutes
+constexpr std::size_t kAtOnce = 5;                      // in an instance; AWS's agent: CommandWorkersLimit
 constexpr int kKilled = 137;                            // what AWS's agent reports of a script that it has killed
 
 // What an agent tells of its instance, a line each.
@@ -73,11 +75,21 @@ struct Commands::State {
            node->second.online;
   }
 
+  std::size_t at_work(const std::string& instance) {
+    std::size_t count = 0;
+    for (const auto& [id, command] : commands) {
+      const Invocation* one = find(id, instance).second;
+      if (one != nullptr && one->delivering) ++count;
+    }
+    return count;
+  }
+
   std::vector<std::string> targets_of(const Command& command) const;
   void put(Command& command, Invocation& one, InvocationStatus status);
   void advance(const std::string& id);
   void deliver(const std::string& id, const std::string& instance);
   void delivered(const std::string& id, const std::string& instance, const machine::CommandEnd& end);
+  void next(const std::string& instance);
   void expire(const std::string& id);
   void expire_later(const Command& command);
   void prune();
@@ -95,7 +107,8 @@ struct Commands::State {
   CommandOptions options;
   std::map<std::string, Command> commands;
   std::map<std::string, Node> nodes;
-  std::map<std::string, bool> probing;  // instances that have not answered yet, or again
+  std::map<std::string, std::deque<std::string>> waiting;  // by instance: until its machine has room for them
+  std::map<std::string, bool> probing;                     // instances that have not answered yet, or again
 };
 
 // ---- sending
@@ -179,7 +192,7 @@ void Commands::State::advance(const std::string& id) {
 
 void Commands::State::deliver(const std::string& id, const std::string& instance) {
   const auto [command, one] = find(id, instance);
-  if (one == nullptr || terminal(one->status) || one->delivering) return;
+  if (one == nullptr || terminal(one->status) || one->delivering) return next(instance);
   const ec2::Instance* target = ec2.find_instance(instance);
   if (target == nullptr || !valid_state(*target)) {
     put(*command, *one, InvocationStatus::undeliverable);
@@ -191,6 +204,7 @@ void Commands::State::deliver(const std::string& id, const std::string& instance
     put(*command, *one, InvocationStatus::in_progress);
     return loop.post([this, id, instance] { deliver(id, instance); });
   }
+  if (at_work(instance) >= kAtOnce) return waiting[instance].push_back(id);
   machine::Command asked;
   asked.id = id;
   asked.script = script_of(*command);
@@ -216,9 +230,10 @@ void Commands::State::deliver(const std::string& id, const std::string& instance
 
 void Commands::State::delivered(const std::string& id, const std::string& instance, const machine::CommandEnd& end) {
   const auto [command, one] = find(id, instance);
+  if (one != nullptr) one->delivering = false;
+  next(instance);
   if (one == nullptr || terminal(one->status)) return;
   using How = machine::CommandEnd::How;
-  one->delivering = false;
   if (end.how == How::undelivered) {
     one->started.reset();
     if (one->status == InvocationStatus::cancelling) {
@@ -268,6 +283,14 @@ void Commands::State::delivered(const std::string& id, const std::string& instan
   advance(id);
 }
 
+// A machine has room for one more, or that one did not take it.
+void Commands::State::next(const std::string& instance) {
+  std::deque<std::string>& ids = waiting[instance];
+  if (ids.empty()) return;
+  loop.post([this, id = ids.front(), instance] { deliver(id, instance); });
+  ids.pop_front();
+}
+
 // ---- ending
 
 void Commands::cancel(const std::string& id, const std::vector<std::string>& instance_ids) {
@@ -285,7 +308,9 @@ void Commands::cancel(const std::string& id, const std::vector<std::string>& ins
     const bool named = instance_ids.empty() ||
                        std::find(instance_ids.begin(), instance_ids.end(), one.instance_id) != instance_ids.end();
     if (!named || terminal(one.status) || one.status == InvocationStatus::cancelling) continue;
-    const bool begun = one.delivering || one.status == InvocationStatus::in_progress;
+    const std::deque<std::string>& waiting = s.waiting[one.instance_id];
+    const bool waits = std::find(waiting.begin(), waiting.end(), id) != waiting.end();
+    const bool begun = one.delivering || (one.status == InvocationStatus::in_progress && !waits);
     s.put(command, one, begun ? InvocationStatus::cancelling : InvocationStatus::cancelled);
     if (one.delivering) s.machines.cancel(one.instance_id, id);
   }
@@ -401,6 +426,7 @@ void Commands::State::instance_changed(const ec2::Instance& instance) {
   if (!instance.gone() || node == nodes.end()) return;
   nodes.erase(node);
   journal.erase(kNodeTable, id);
+  waiting.erase(id);
 }
 
 // ---- after a restart

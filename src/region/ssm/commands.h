@@ -6,7 +6,6 @@
 // have ended go first.
 #pragma once
 
-#include <deque>
 #include <functional>
 #include <map>
 #include <memory>

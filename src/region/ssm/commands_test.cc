@@ -293,6 +293,23 @@ TEST_F(RunCommand, InstancesThatAreNamedAreAskedAtOnceUpToMaxConcurrency) {
   EXPECT_EQ(count(command, "Pending"), 2);
 }
 
+TEST_F(RunCommand, AnInstanceRunsFiveCommandsAtOnceAsAwssAgentDoes) {
+  plan = [](const machine::Command& command) { return slow(command.id == "agent" ? 50 : 10'000); };
+  const std::string id = node();
+  std::vector<std::string> sent;
+  for (int i = 0; i < 8; ++i) sent.push_back(send(shell({id}, "true")));
+  loop.run_for(Duration(5'000));
+  EXPECT_THAT(machines.commands(id), SizeIs(1 + 5));
+  w::CancelCommandRequest cancel;
+  cancel.command_id = sent[5];  // one that waits
+  call<w::CancelCommand>(cancel);
+  loop.run_for(Duration(10'000));
+  EXPECT_THAT(machines.commands(id), SizeIs(1 + 7));
+  for (const std::string& each : sent) ASSERT_TRUE(settles(each, id));
+  EXPECT_EQ(invocation(sent[5], id).status, "Cancelled");
+  EXPECT_EQ(invocation(sent[7], id).status, "Success");
+}
+
 TEST_F(RunCommand, MoreThanMaxErrorsTerminatesWhatHasNotBegun) {
   plan = [](const machine::Command& command) { return ends_with(command.id == "agent" ? 0 : 1); };
   std::vector<std::string> ids;
