@@ -11,6 +11,7 @@ pkg_check_modules(pugixml REQUIRED IMPORTED_TARGET pugixml)
 pkg_check_modules(yaml-cpp REQUIRED IMPORTED_TARGET yaml-cpp)
 pkg_check_modules(libarchive REQUIRED IMPORTED_TARGET libarchive)
 pkg_check_modules(libzstd REQUIRED IMPORTED_TARGET libzstd)
+pkg_check_modules(libsystemd REQUIRED IMPORTED_TARGET libsystemd)
 
 add_library(kiln_options INTERFACE)
 target_compile_options(kiln_options INTERFACE

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "cli/command.h"
+#include "machine/agent.h"
 #include "machine/supervisor.h"
 
 namespace kiln::cli {
@@ -73,6 +74,7 @@ int dispatch(std::vector<std::string> words) {
 int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);
   std::vector<std::string> words(argv + 1, argv + argc);
+  if (!words.empty() && words[0] == kiln::machine::kAgentCommand) return kiln::machine::agent_main(argc - 1, argv + 1);
   if (!words.empty() && words[0] == kiln::machine::kSupervisorCommand) {
     return kiln::machine::supervisor_main(argc - 1, argv + 1);
   }

@@ -6,6 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/encoding.h"
 #include "base/error.h"
 #include "base/text.h"
 #include "http/server.h"
@@ -117,6 +118,13 @@ RegionRecord record_for(Context& context, const RegionStart& start) {
   return record;
 }
 
+// What Parameter Store's secret values are sealed with, beside the journal that holds them.
+std::string parameter_key(const host::Path& folder, host::Random& random) {
+  const host::Path file = folder / "parameter.key";
+  if (!std::filesystem::exists(file)) host::write_file(file, hex_decode(random.hex(64)), 0600);
+  return host::read_file(file);
+}
+
 // "http://127.0.0.1:4577" → 4577.
 std::optional<int> port_of(const RegionRecord& record) {
   const std::size_t colon = record.endpoint.rfind(':');
@@ -207,7 +215,7 @@ void serve(Context& context, const RegionStart& start) {
   region::Partition own({parts.loop, parts.random, *parts.journal, *parts.store, *parts.machines, *parts.network,
                          *parts.balancer, *parts.prober, *parts.log},
                         {record.aws_region, record.account, record.access_key, record.secret_key, record.root_seed,
-                         record.throttle, record.describe_delay});
+                         parameter_key(folder, parts.random), record.throttle, record.describe_delay});
   partition = &own;
   // However the loop ends, nobody asks it any more when it goes.
   const std::unique_ptr<http::Server, void (*)(http::Server*)> stops(server.get(),

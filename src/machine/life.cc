@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "host/clock.h"
+#include "machine/internal/commands.h"
 #include "machine/internal/disk.h"
 #include "machine/internal/life.h"
 #include "machine/internal/quick_file.h"
@@ -30,14 +31,8 @@ constexpr const char* kRecordFile = "machine.json";
 constexpr const char* kPhases[] = {"launching", "starting", "running", "stopping", "stopped", "terminating"};
 constexpr int kUnitTries = 2000;  // times 5 ms: until a unit that was accepted has started its supervisor
 
-// Our own program by a path that holds as long as we live, also when its file has been replaced by a newer build.
 std::vector<std::string> supervisor_command(const Place& place, const std::string& id) {
-  std::vector<std::string> argv = place.options.supervisor;
-  if (argv.at(0) == "/proc/self/exe") {
-    std::error_code missing;
-    const host::Path file = std::filesystem::read_symlink("/proc/self/exe", missing);
-    argv[0] = std::filesystem::exists(file, missing) ? file.string() : fmt::format("/proc/{}/exe", ::getpid());
-  }
+  std::vector<std::string> argv = own_program(place);
   argv.insert(argv.end(), {kSupervisorCommand, place.folder(id).string(), place.name(id)});
   return argv;
 }
@@ -161,6 +156,16 @@ host::ProcessRef start_machine(const Place& place, Layers& layers, const Spec& s
   return spawn_supervisor(place, spec, std::move(command), cgroups);
 }
 
+std::vector<std::string> own_program(const Place& place) {
+  std::vector<std::string> argv = place.options.supervisor;
+  if (argv.at(0) == "/proc/self/exe") {
+    std::error_code missing;
+    const host::Path file = std::filesystem::read_symlink("/proc/self/exe", missing);
+    argv[0] = std::filesystem::exists(file, missing) ? file.string() : fmt::format("/proc/{}/exe", ::getpid());
+  }
+  return argv;
+}
+
 void clear_processes(const Place& place, const std::string& id) {
   for (const auto& [other, process] : running_supervisors(place.options.folder)) {
     if (other == id) host::end_process(process, Duration(2000), SIGKILL);
@@ -193,6 +198,7 @@ void remove_machine(const Place& place, const std::string& id) {
   clear_processes(place, id);
   disconnect_machine(place.name(id));
   unmount_disk(folder);
+  end_agents(folder);
   host::remove_tree(folder);
 }
 

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -63,6 +64,34 @@ inline constexpr std::string_view kNothingLeft = "nothing is left of it; a regio
 using Done = std::function<void(std::exception_ptr)>;  // null: it is done
 using Captured = std::function<void(std::exception_ptr, const Digest& image)>;
 
+// A script that runs inside a machine as its root. The machine's own init starts it, so all limits of the machine hold
+// for it, and it is reached without network and without a port.
+struct Command {
+  std::string id;                                  // names it in this machine: letters, digits, '-', at most 64
+  std::string script;                              // with "#!" for another shell than /bin/sh
+  std::map<std::string, std::string> environment;  // added to what init gives
+  std::string directory;                           // where it runs; empty: /usr/bin, as AWS's agent
+  Duration delivery{30'000};                       // how long its init is tried to be reached
+  Duration timeout{3'600'000};                     // since it runs; then all of its processes are killed
+};
+inline constexpr std::size_t kCommandOutMax = 24'000;  // bytes kept of what it writes: as many as AWS shows
+inline constexpr std::size_t kCommandErrMax = 8'000;
+
+struct CommandEnd {
+  // exited: with `status`. undelivered: no init that could be asked, and nothing has run. lost: the machine ended under
+  // it, or nobody knows.
+  enum class How { exited, timed_out, cancelled, undelivered, lost };
+  How how = How::lost;
+  int status = -1;  // exit status; 128 + signal when its shell was killed
+  std::string out;  // its first bytes
+  std::string err;
+  bool out_cut = false;  // it wrote more
+  bool err_cut = false;
+  Time started{};  // as far as it was
+  Time ended{};
+};
+using CommandDone = std::function<void(const CommandEnd&)>;
+
 class Machines {
  public:
   virtual ~Machines() = default;
@@ -83,6 +112,12 @@ class Machines {
   // its disk is at one moment, with what has left the guest's programs by then. No other call for it until it is done,
   // except `terminate`.
   virtual void capture(const std::string& id, Captured done) = 0;
+  // Runs a command in a running machine (else Error(conflict)). It goes on when this process dies: after a restart,
+  // `run` with the same id does not begin it again but tells of its end. Once `done` was told, it is forgotten in the
+  // turn that follows.
+  virtual void run(const std::string& id, const Command& command, CommandDone done) = 0;
+  // Kills all processes of a command that runs; `done` hears of it. One that is not under way is ignored.
+  virtual void cancel(const std::string& id, const std::string& command) = 0;
 
   virtual State state(const std::string& id) const = 0;
   virtual std::string console(const std::string& id) const = 0;  // at most the last 64 KiB, as EC2 keeps

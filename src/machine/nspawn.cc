@@ -12,6 +12,7 @@
 
 #include "base/text.h"
 #include "machine/internal/capture.h"
+#include "machine/internal/commands.h"
 #include "machine/internal/life.h"
 #include "machine/internal/quick_file.h"
 #include "machine/internal/volume.h"
@@ -58,7 +59,11 @@ void finish(Machine& machine, std::exception_ptr failure) {
 
 struct NspawnMachines::Box : std::enable_shared_from_this<Box> {
   Box(host::Loop& l, store::Store& s, NspawnOptions options)
-      : loop(l), store(s), place{std::move(options), host_limits()}, layers(store, place.options.folder / "layers") {}
+      : loop(l),
+        store(s),
+        place{std::move(options), host_limits()},
+        layers(store, place.options.folder / "layers"),
+        commands(std::make_shared<Commands>(loop, place)) {}
 
   Machine& known(const std::string& id) {
     const auto found = machines.find(id);
@@ -114,6 +119,7 @@ struct NspawnMachines::Box : std::enable_shared_from_this<Box> {
   store::Store& store;
   Place place;
   Layers layers;
+  std::shared_ptr<Commands> commands;
   std::map<std::string, Machine> machines;
   std::set<std::string> gone;
   std::deque<std::string> gone_order;
@@ -328,7 +334,10 @@ void NspawnMachines::Box::look_at(Machine& machine) {
 NspawnMachines::NspawnMachines(host::Loop& loop, store::Store& store, NspawnOptions options)
     : box_(std::make_shared<Box>(loop, store, std::move(options))) {}
 
-NspawnMachines::~NspawnMachines() { box_->loop.cancel(box_->timer); }
+NspawnMachines::~NspawnMachines() {
+  box_->loop.cancel(box_->timer);
+  box_->commands->close();
+}
 
 void NspawnMachines::launch(const Spec& spec, Done done) {
   check_id(spec.id);
@@ -418,6 +427,19 @@ void NspawnMachines::capture(const std::string& id, Captured done) {
         }
         done(failure, *image);
       });
+}
+
+void NspawnMachines::run(const std::string& id, const Command& command, CommandDone done) {
+  const Machine& machine = box_->known(id);
+  if (machine.terminating || machine.state != State::running) {
+    throw Error(ErrorCode::conflict, fmt::format("machine {} does not run", id));
+  }
+  box_->commands->run(id, command, std::move(done));
+}
+
+void NspawnMachines::cancel(const std::string& id, const std::string& command) {
+  box_->known(id);
+  box_->commands->cancel(id, command);
 }
 
 State NspawnMachines::state(const std::string& id) const {

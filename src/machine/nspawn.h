@@ -25,7 +25,8 @@ namespace kiln::machine {
 struct NspawnOptions {
   host::Path folder;  // the region's state folder
   int slot = 0;       // whose network it is: a machine's VPC must be made
-  // The program that has the supervisor inside, before `machine-supervisor`: {"/proc/self/exe"} where main() serves it.
+  // The program that has supervisor and agent inside, before `machine-supervisor`: {"/proc/self/exe"} where main()
+  // serves it.
   std::vector<std::string> supervisor = {"/proc/self/exe"};
 };
 
@@ -42,6 +43,8 @@ class NspawnMachines final : public Machines {
   void reboot(const std::string& id, Duration deadline, Done done) override;
   void terminate(const std::string& id, Duration deadline, Done done) override;
   void capture(const std::string& id, Captured done) override;
+  void run(const std::string& id, const Command& command, CommandDone done) override;
+  void cancel(const std::string& id, const std::string& command) override;
   State state(const std::string& id) const override;
   std::string console(const std::string& id) const override;
   void on_exit(std::function<void(const Exit&)> listener) override;

@@ -22,9 +22,9 @@
 
 #include "base/text.h"
 #include "host/clock.h"
-#include "host/lock.h"
 #include "host/loop.h"
 #include "host/process.h"
+#include "machine/agent.h"
 #include "machine/checks.h"
 #include "machine/internal/life.h"
 #include "machine/layers.h"
@@ -34,6 +34,7 @@
 #include "machine/ruleset.h"
 #include "machine/slots.h"
 #include "machine/supervisor.h"
+#include "machine/testing/base_layer.h"
 #include "store/store.h"
 
 namespace kiln::machine {
@@ -88,23 +89,6 @@ std::pair<int, std::string> http_get(const std::string& netns, const std::string
     answer.append(buffer, static_cast<std::size_t>(got));
   if (answer.size() < 12) return {0, "no answer"};
   return {static_cast<int>(parse_int(answer.substr(9, 3)).value_or(0)), answer};
-}
-
-host::Path base_layer() {
-  const char* given = std::getenv("KILN_TEST_CACHE");
-  const host::Path cache = given != nullptr ? given : KILN_TEST_CACHE_DEFAULT;
-  host::make_folders(cache);
-  const auto lock =
-      host::FileLock::wait(cache / "machine-base.lock", "making the base of the machine tests", wall().now());
-  const host::Path file = cache / "machine-base.erofs";
-  if (std::filesystem::exists(file)) return file;
-  const host::TemporaryFolder work("machine-base", cache);
-  const host::Path root = work.path() / "root";
-  host::run_checked({"mmdebstrap", "--quiet", "--variant=minbase", "--include=systemd-sysv,dbus,nginx-light",
-                     "--aptopt=Acquire::Languages \"none\"", "bookworm", root.string()});
-  host::run_checked({"mkfs.erofs", "-T0", (work.path() / "base.erofs").string(), root.string()});
-  std::filesystem::rename(work.path() / "base.erofs", file);
-  return file;
 }
 
 // The loop on a thread of its own.
@@ -167,7 +151,7 @@ class RealMachines : public ::testing::Test {
     auto& store = shared_->store;
     const auto area = store.temporary();
     const host::Path base = area->path() / "base.erofs";
-    std::filesystem::copy_file(base_layer(), base);
+    std::filesystem::copy_file(testing::base_layer(), base);
     const host::Path page = area->path() / "page";
     host::make_folders(page / "var/www/html");
     host::make_folders(page / "srv/data");
@@ -909,6 +893,9 @@ TEST(HostChecks, HoldOnAHostThatRunsTheseTests) {
 int main(int argc, char** argv) {
   if (argc > 1 && std::string_view(argv[1]) == kiln::machine::kSupervisorCommand) {
     return kiln::machine::supervisor_main(argc - 1, argv + 1);
+  }
+  if (argc > 1 && std::string_view(argv[1]) == kiln::machine::kAgentCommand) {
+    return kiln::machine::agent_main(argc - 1, argv + 1);
   }
   if (argc > 1 && std::string_view(argv[1]) == kiln::machine::kControlPlane) {
     return kiln::machine::control_plane({argv + 2, argv + argc});

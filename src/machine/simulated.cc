@@ -52,6 +52,15 @@ struct SimulatedMachines::Box {
     bool rebooting = false;   // it is a reboot
     bool capturing = false;
     bool terminating = false;
+    struct Running {
+      Command command;
+      CommandDone done;  // null: nobody of this life has asked
+      CommandEnd end;
+      bool ended = false;
+      host::TimerId timer = 0;
+    };
+    std::map<std::string, Running> running;  // commands, by id; also ended ones of which nobody was told
+    std::vector<Command> begun;
     Done under_way;  // of the call that is under way; given an Error(cancelled) when `terminate` overtakes it
     std::vector<Done> terminated;  // who waits for the end of `terminate`
   };
@@ -85,6 +94,74 @@ struct SimulatedMachines::Box {
     machine.timer = loop.after(delay, std::move(task));
   }
 
+  void end_command(Machine& machine, const std::string& id, CommandEnd end) {
+    const auto found = machine.running.find(id);
+    if (found == machine.running.end() || found->second.ended) return;
+    Machine::Running& running = found->second;
+    loop.cancel(running.timer);
+    running.ended = true;
+    running.end = std::move(end);
+    running.end.ended = loop.now();
+    running.end.out_cut = running.end.out.size() > kCommandOutMax;
+    running.end.err_cut = running.end.err.size() > kCommandErrMax;
+    running.end.out.resize(std::min(running.end.out.size(), kCommandOutMax));
+    running.end.err.resize(std::min(running.end.err.size(), kCommandErrMax));
+    tell(machine.spec.id, id);
+  }
+  // Later, as everything that a call brings about; what nobody hears of is kept.
+  void tell(const std::string& id, const std::string& command) {
+    loop.post([this, id, command, caller = life] {
+      const auto machine = machines.find(id);
+      if (caller != life || machine == machines.end()) return;
+      const auto found = machine->second.running.find(command);
+      if (found == machine->second.running.end() || !found->second.done) return;
+      const CommandDone done = std::exchange(found->second.done, nullptr);
+      done(CommandEnd(found->second.end));
+      // What `done` has done about it is kept when this turn is over.
+      loop.post([this, id, command, caller] {
+        const auto its = machines.find(id);
+        if (caller == life && its != machines.end()) its->second.running.erase(command);
+      });
+    });
+  }
+  // Its machine ends under them.
+  void lose_commands(Machine& machine) {
+    std::vector<std::string> ids;
+    for (const auto& [id, running] : machine.running) ids.push_back(id);
+    for (const std::string& id : ids) end_command(machine, id, {});
+  }
+  // At once when its init can be asked, or when it can be.
+  void deliver(const std::string& id, const std::string& command, Duration left) {
+    Machine& machine = known(id);
+    Machine::Running& running = machine.running.at(command);
+    const Duration up = loop.now() - machine.running_since;
+    const Duration missing = std::max(Duration(0), machine.behaviour.reachable - up);
+    if (!machine.behaviour.agent || missing > left) {
+      running.timer = loop.after(left, [this, id, command] {
+        CommandEnd end;
+        end.how = CommandEnd::How::undelivered;
+        end_command(known(id), command, end);
+      });
+      return;
+    }
+    running.timer = loop.after(missing, [this, id, command] { begin_command(known(id), command); });
+  }
+  void begin_command(Machine& machine, const std::string& id) {
+    Machine::Running& running = machine.running.at(id);
+    machine.begun.push_back(running.command);
+    CommandRun will = machine.behaviour.command ? machine.behaviour.command(running.command) : CommandRun{};
+    const bool in_time = will.takes < running.command.timeout;
+    CommandEnd end;
+    end.how = in_time ? CommandEnd::How::exited : CommandEnd::How::timed_out;
+    end.status = in_time ? will.status : 137;
+    end.out = std::move(will.out);
+    end.err = std::move(will.err);
+    end.started = loop.now();
+    running.end = end;
+    running.timer = loop.after(std::min(will.takes, running.command.timeout),
+                               [this, name = machine.spec.id, id, end] { end_command(known(name), id, end); });
+  }
+
   void run(const std::string& id) {
     Machine& machine = known(id);
     machine.state = State::running;
@@ -101,6 +178,7 @@ struct SimulatedMachines::Box {
     loop.cancel(machine.timer);
     machine.timer = 0;
     machine.state = State::stopped;
+    lose_commands(machine);
     say(machine, "ended: " + reason);
     if (attached && listener) {
       listener(Exit{id, false, reason});
@@ -115,6 +193,7 @@ struct SimulatedMachines::Box {
     KILN_ASSERT(!machine.busy && !machine.capturing, "one call at a time for a machine");
     machine.busy = true;
     machine.under_way = of_this_life(std::move(done));
+    lose_commands(machine);
     set_timer(machine, delay, [this, id, end = std::move(end)] {
       Machine& then = known(id);
       then.busy = false;
@@ -140,9 +219,15 @@ struct SimulatedMachines::Box {
     Machine& machine = known(id);
     loop.cancel(machine.timer);
     std::vector<Done> waiting = std::move(machine.terminated);
+    std::vector<CommandDone> lost;
+    for (auto& [command, running] : machine.running) {
+      loop.cancel(running.timer);
+      if (running.done) lost.push_back(std::move(running.done));
+    }
     addresses.erase(place_of(machine.spec.interface));
     machines.erase(id);
     for (const Done& done : waiting) done(nullptr);
+    for (const CommandDone& done : lost) loop.post([done] { done(CommandEnd{}); });
   }
 
   host::Loop& loop;
@@ -163,7 +248,10 @@ SimulatedMachines::SimulatedMachines(host::Loop& loop, host::Random& random, Pol
     : box_(std::make_unique<Box>(loop, random, std::move(policy))) {}
 
 SimulatedMachines::~SimulatedMachines() {
-  for (auto& [id, machine] : box_->machines) box_->loop.cancel(machine.timer);
+  for (auto& [id, machine] : box_->machines) {
+    box_->loop.cancel(machine.timer);
+    for (auto& [command, running] : machine.running) box_->loop.cancel(running.timer);
+  }
 }
 
 void SimulatedMachines::launch(const Spec& spec, Done done) {
@@ -275,6 +363,38 @@ void SimulatedMachines::capture(const std::string& id, Captured done) {
   });
 }
 
+void SimulatedMachines::run(const std::string& id, const Command& command, CommandDone done) {
+  Box& box = *box_;
+  Box::Machine& machine = box.known(id);
+  if (machine.state != State::running || machine.terminating || machine.busy) {
+    throw Error(ErrorCode::conflict, fmt::format("machine {} does not run", id));
+  }
+  KILN_ASSERT(!command.id.empty() && command.id.size() <= 64, "a command has an id");
+  const auto [found, made] = machine.running.try_emplace(command.id);
+  KILN_ASSERT(!found->second.done, "a command is run once");
+  found->second.done = [&box, done = std::move(done), caller = box.life](const CommandEnd& end) {
+    if (caller == box.life) done(end);
+  };
+  if (!made) {
+    if (found->second.ended) box.tell(id, command.id);
+    return;
+  }
+  found->second.command = command;
+  box.deliver(id, command.id, command.delivery);
+}
+
+void SimulatedMachines::cancel(const std::string& id, const std::string& command) {
+  Box::Machine& machine = box_->known(id);
+  const auto found = machine.running.find(command);
+  if (found == machine.running.end() || found->second.ended) return;
+  CommandEnd end = found->second.end;
+  end.how = CommandEnd::How::cancelled;
+  end.status = end.started == Time{} ? -1 : 137;
+  box_->end_command(machine, command, end);
+}
+
+std::vector<Command> SimulatedMachines::commands(const std::string& id) const { return box_->known(id).begun; }
+
 State SimulatedMachines::state(const std::string& id) const {
   if (!box_->machines.contains(id) && box_->used.contains(id)) return State::gone;
   return box_->known(id).state;
@@ -353,7 +473,10 @@ void SimulatedMachines::kill(const std::string& id, const std::string& reason) {
 
 void SimulatedMachines::remove_all() {
   KILN_ASSERT(!box_->attached, "machines are removed behind a control plane that is gone");
-  for (const auto& [id, machine] : box_->machines) box_->loop.cancel(machine.timer);
+  for (const auto& [id, machine] : box_->machines) {
+    box_->loop.cancel(machine.timer);
+    for (const auto& [command, running] : machine.running) box_->loop.cancel(running.timer);
+  }
   box_->machines.clear();
   box_->addresses.clear();
   box_->used.clear();  // a launch that was under way begins anew
@@ -361,6 +484,9 @@ void SimulatedMachines::remove_all() {
 
 void SimulatedMachines::detach() {
   ++box_->life;
+  for (auto& [id, machine] : box_->machines) {
+    for (auto& [command, running] : machine.running) running.done = nullptr;
+  }
   box_->attached = false;
   box_->listener = nullptr;
 }

@@ -21,6 +21,14 @@
 
 namespace kiln::machine {
 
+// What a command in a machine does, if nobody ends it before.
+struct CommandRun {
+  Duration takes{50};
+  int status = 0;
+  std::string out;
+  std::string err;
+};
+
 // How one machine behaves. Times count from the call that they answer.
 struct Behaviour {
   Duration start{400};                        // launch → init runs
@@ -28,6 +36,10 @@ struct Behaviour {
   Duration serves{600};                       // init runs → its service answers; before that connections are refused
   Duration stop{500};                         // asked to stop → gone, unless the deadline is shorter
   std::optional<Duration> dies;               // init runs → ends by itself
+  Duration reachable{100};                    // init runs → it can be asked to run commands
+  bool agent = true;                          // false: it never can
+  // What a command does. Null: nothing, with success, in 50 ms.
+  std::function<CommandRun(const Command&)> command;
   Duration capture{300};
   std::optional<std::string> capture_failure;  // each capture fails with this, after `capture`
   int failing_ends = 0;                        // so many calls of stop and terminate fail, and change nothing
@@ -54,6 +66,8 @@ class SimulatedMachines final : public Machines {
   void terminate(const std::string& id, Duration deadline, Done done) override;
   // The image is the machine's own: it has written nothing.
   void capture(const std::string& id, Captured done) override;
+  void run(const std::string& id, const Command& command, CommandDone done) override;
+  void cancel(const std::string& id, const std::string& command) override;
   State state(const std::string& id) const override;
   std::string console(const std::string& id) const override;
   void on_exit(std::function<void(const Exit&)> listener) override;
@@ -73,6 +87,8 @@ class SimulatedMachines final : public Machines {
   // Of machines that have a disk (running or not), sorted.
   std::vector<std::string> ids() const;
   const Spec& spec(const std::string& id) const;
+  // Commands that were begun in it, in their order, without those that its init could not be asked for.
+  std::vector<Command> commands(const std::string& id) const;
   std::size_t launches() const;            // since the beginning, with the failed ones
   std::size_t captures() const;            // since the beginning, with the failed ones
   int boots(const std::string& id) const;  // how often its init has begun to run

@@ -33,6 +33,7 @@ struct Partition::State {
   State(const PartitionParts& with, const PartitionOptions& options)
       : parts(with),
         home(options.account, options.home),
+        parameter_key(options.parameter_key),
         describe_delay(options.describe_delay),
         addresses([&network = with.network](int number) { return network.loopback_address(number); }),
         networks(with.network),
@@ -63,11 +64,11 @@ struct Partition::State {
   struct Place {
     Place(State& all, const Name& name)
         : tables(all.parts.journal, name == all.home ? "" : text_of(name) + "/"),
-          region(
-              {all.parts.loop, all.parts.random, tables, all.parts.store, all.parts.machines, all.networks.add(),
-               all.balancers.add(), all.parts.prober, all.addresses, all.iam_of(name.first), all.keyring,
-               [&all](const std::string& account) { return &all.iam_of(account); }, all.parts.say, all.describe_delay},
-              name.first, name.second) {}
+          region({all.parts.loop, all.parts.random, tables, all.parts.store, all.parts.machines, all.networks.add(),
+                  all.balancers.add(), all.parts.prober, all.addresses, all.iam_of(name.first), all.keyring,
+                  [&all](const std::string& account) { return &all.iam_of(account); }, all.parts.say, all.parameter_key,
+                  all.describe_delay},
+                 name.first, name.second) {}
     PrefixedTables tables;
     Region region;
   };
@@ -110,6 +111,7 @@ struct Partition::State {
 
   PartitionParts parts;
   Name home;
+  std::string parameter_key;
   Duration describe_delay;
   LoopbackPool addresses;
   NetworkShares networks;

@@ -11,6 +11,7 @@
 #include "region/elb/handlers.h"
 #include "region/iam/ec2_profiles.h"
 #include "region/iam/handlers.h"
+#include "region/ssm/handlers.h"
 #include "wire/shape.h"
 
 namespace kiln::region {
@@ -76,17 +77,24 @@ struct Region::State {
         records(parts.tables),
         instances(ec2),
         targets(elb),
-        autoscaling(parts.loop, parts.random, records, instances, targets, {name, account}) {
+        autoscaling(parts.loop, parts.random, records, instances, targets, {name, account}),
+        commands(parts.loop, parts.random, parts.tables, parts.machines, ec2, {name, account}),
+        parameters(parts.loop, parts.random, parts.tables, {name, account, parts.parameter_key}) {
     ec2::serve(handlers, ec2);
     if (parts.describe_delay > Duration(0)) lag(parts, account, name);
     elb::serve(handlers, elb);
     autoscaling::serve(handlers, autoscaling);
     iam::serve(handlers, parts.iam);
     sts::serve(handlers, parts.iam, parts.keyring, parts.iam_of);
+    ssm::serve(handlers, commands);
+    ssm::serve(handlers, parameters);
     ec2.set_instance_profiles(iam::ec2_profiles(parts.iam));
     // Rules that name a load balancer's security group let the balancer's own addresses in.
     ec2.set_balancer_uses([this](const std::string& id) { return elb.uses(id); });
     elb.on_load_balancer_change([this] { ec2.network_changed(); });
+    parameters.set_image_exists([this](const std::string& id) { return ec2.images().contains(id); });
+    ec2.set_image_parameter(
+        [this](const std::string& parameter) { return parameters.get(parameter, false).version.value; });
     ec2.on_instance_change(
         [this](const ec2::Instance& instance, ec2::InstanceState) { elb.instance_changed(instance.id); });
   }
@@ -126,6 +134,8 @@ struct Region::State {
   autoscaling::Ec2Instances instances;
   autoscaling::ElbTargets targets;
   autoscaling::Autoscaling autoscaling;
+  ssm::Commands commands;
+  ssm::Parameters parameters;
 };
 
 Region::Region(const RegionParts& parts, const std::string& account, const std::string& name)
@@ -138,6 +148,7 @@ void Region::load() {
   state_->ec2.load();
   if (state_->replica) state_->replica->read(state_->late);
   state_->elb.open();
+  state_->parameters.open();
 }
 
 std::vector<machine::Spec> Region::machines() const { return state_->ec2.machines(); }
@@ -146,6 +157,7 @@ void Region::connect() { state_->ec2.connect(); }
 void Region::resume(const std::vector<std::string>& alive) {
   state_->ec2.resume(alive);
   state_->autoscaling.open();
+  state_->commands.open();
 }
 
 void Region::machine_ended(const machine::Exit& exit) { state_->ec2.machine_ended(exit); }

@@ -45,6 +45,7 @@ struct RegionParts {
   const iam::Keyring& keyring;
   sts::IamOf iam_of;                                 // other accounts'
   std::function<void(const std::string& line)> say;  // what goes wrong and is tried again
+  std::string parameter_key;                         // 32 bytes: what Parameter Store's secret values are sealed with
   Duration describe_delay{0};                        // EC2's describe calls see what was so that long ago
 };
 

@@ -104,6 +104,10 @@ class WatchedMachines final : public machine::Machines {
     machines_.terminate(id, deadline, std::move(done));
   }
   void capture(const std::string& id, machine::Captured done) override { machines_.capture(id, std::move(done)); }
+  void run(const std::string& id, const machine::Command& command, machine::CommandDone done) override {
+    machines_.run(id, command, std::move(done));
+  }
+  void cancel(const std::string& id, const std::string& command) override { machines_.cancel(id, command); }
   machine::State state(const std::string& id) const override { return machines_.state(id); }
   std::string console(const std::string& id) const override { return machines_.console(id); }
   void on_exit(std::function<void(const machine::Exit&)> listener) override { machines_.on_exit(std::move(listener)); }

@@ -38,6 +38,9 @@ host::Path make_instances_folder(const host::Path& region);
 // The id becomes part of file, unit and cgroup names: letters, digits, '-', at most 40. Throws Error(invalid).
 void check_id(const std::string& id);
 
+// Our own program by a path that holds as long as we live, also when its file has been replaced by a newer build.
+std::vector<std::string> own_program(const Place& place);
+
 // Disk, wire, cgroups, process: makes what is missing and starts the supervisor. When it throws, `remove_machine`
 // removes what was made.
 host::ProcessRef start_machine(const Place& place, Layers& layers, const Spec& spec, Record::Phase phase);

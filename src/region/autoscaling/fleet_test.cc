@@ -22,6 +22,7 @@
 #include "wire/ec2.h"
 #include "wire/elb.h"
 #include "wire/sigv4.h"
+#include "wire/ssm.h"
 
 namespace kiln::region {
 namespace {
@@ -341,6 +342,49 @@ TEST(AFleet, GoesBackFromABadVersionWithoutOneFailedRequest) {
                  minutes(1)));
   EXPECT_EQ(world.in_service("1"), 3);
   EXPECT_EQ(world.failed, 0);
+}
+
+TEST(AFleet, LaunchesTheImageThatAParameterNamesThenAndCannotRollBackByItself) {
+  FleetWorld world;
+  world.build(1);
+  const auto put = [&](const std::string& image) {
+    wire::ssm::PutParameterRequest request;
+    request.name = "/golden/web";
+    request.value = image;
+    request.type = "String";
+    request.overwrite = true;
+    world.call<wire::ssm::PutParameter>(request);
+  };
+  const auto image_of = [&](const std::string& id) {
+    wire::ec2::DescribeInstancesRequest request;
+    request.instance_ids = {id};
+    return world.call<wire::ec2::DescribeInstances>(request).reservations.at(0).instances.at(0).image_id.value();
+  };
+  put(world.images[0]);
+  wire::ec2::CreateLaunchTemplateVersionRequest version;
+  version.launch_template_name = "web";
+  version.launch_template_data = world.template_data(1);
+  version.launch_template_data->image_id = "resolve:ssm:/golden/web";
+  world.call<wire::ec2::CreateLaunchTemplateVersion>(version);
+  world.start_refresh("4");
+  ASSERT_TRUE(
+      world.wait([&] { return world.in_service("4") == 1 && world.group().instances.size() == 1; }, minutes(1)));
+  const std::string first = world.group().instances[0].instance_id.value();
+  EXPECT_EQ(image_of(first), world.images[0]);
+  put(world.images[1]);
+  wire::ec2::TerminateInstancesRequest terminate;
+  terminate.instance_ids = {first};
+  world.call<wire::ec2::TerminateInstances>(terminate);
+  ASSERT_TRUE(world.wait(
+      [&] {
+        const auto now = world.group().instances;
+        return now.size() == 1 && now[0].instance_id != first && now[0].lifecycle_state == "InService";
+      },
+      minutes(2)));
+  EXPECT_EQ(image_of(world.group().instances[0].instance_id.value()), world.images[1]);
+  asg::StartInstanceRefreshType request = world.refresh_request("2");
+  request.preferences->auto_rollback = true;
+  EXPECT_THAT(world.refusal<asg::StartInstanceRefresh>(request), ::testing::HasSubstr("Systems Manager parameter"));
 }
 
 TEST(AFleet, ReplacesAMachineThatDiedAndSaysWhy) {

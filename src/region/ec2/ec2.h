@@ -183,6 +183,12 @@ class Ec2 {
   void share_snapshot(const std::string& id, const SharingChange& change);
   void reset_snapshot_sharing(const std::string& id);
 
+  // An image's id as RunInstances and launch templates take it: "resolve:ssm:NAME", with ":version" or ":label", is
+  // what the parameter holds now. ApiError InvalidParameterValue when there is none.
+  std::string resolved_image(const std::string& image_id) const;
+  // Gives a parameter's value; throws ApiError.
+  void set_image_parameter(std::function<std::string(const std::string& parameter)> value);
+
   // Launch templates.
   const LaunchTemplate& create_launch_template(const std::string& name, const std::string& description,
                                                const LaunchData& data, const Tags& tags,

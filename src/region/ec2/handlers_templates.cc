@@ -220,13 +220,18 @@ w::DescribeLaunchTemplateVersionsResult describe(const Call& call, const Ec2& ec
   only<w::DescribeLaunchTemplateVersions>(input, {"LaunchTemplateId", "LaunchTemplateName", "Versions", "MinVersion",
                                                   "MaxVersion", "MaxResults", "NextToken", "ResolveAlias"});
   w::DescribeLaunchTemplateVersionsResult answer;
+  const auto show = [&](const LaunchTemplate& of, const TemplateVersion& version) {
+    auto& shown = answer.launch_template_versions.emplace_back(to_wire(call, of, version));
+    if (!input.resolve_alias.value_or(false) || !version.data.image_id) return;
+    shown.launch_template_data->image_id = ec2.resolved_image(*version.data.image_id);
+  };
   std::string id = input.launch_template_id.value_or("");
   std::string name = input.launch_template_name.value_or("");
   if (id.empty() && name.empty()) {
     // Without a template only $Latest and $Default of all of them can be asked for.
     for (const auto& [key, one] : ec2.launch_templates()) {
       for (const std::string& version : input.versions) {
-        answer.launch_template_versions.push_back(to_wire(call, one, ec2.template_version({key, "", version})));
+        show(one, ec2.template_version({key, "", version}));
       }
     }
     return answer;
@@ -238,7 +243,7 @@ w::DescribeLaunchTemplateVersionsResult describe(const Call& call, const Ec2& ec
       const TemplateVersion& found = ec2.template_version({from.id, "", version});
       if (std::find(shown.begin(), shown.end(), found.number) != shown.end()) continue;
       shown.push_back(found.number);
-      answer.launch_template_versions.push_back(to_wire(call, from, found));
+      show(from, found);
     }
     return answer;
   }
@@ -249,7 +254,7 @@ w::DescribeLaunchTemplateVersionsResult describe(const Call& call, const Ec2& ec
   for (auto it = from.versions.rbegin(); it != from.versions.rend(); ++it) {
     if (it->first < minimum || it->first > maximum) continue;
     if (page.takes(fmt::format("{:020}", 9'000'000'000'000 - it->first))) {
-      answer.launch_template_versions.push_back(to_wire(call, from, it->second));
+      show(from, it->second);
     }
   }
   answer.next_token = page.next_token();

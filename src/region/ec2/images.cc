@@ -303,6 +303,23 @@ std::vector<Ec2::DeletedSnapshot> Ec2::deregister_image(const std::string& id, b
   return out;
 }
 
+void Ec2::set_image_parameter(std::function<std::string(const std::string& parameter)> value) {
+  state_->image_parameter = std::move(value);
+}
+
+std::string Ec2::resolved_image(const std::string& image_id) const {
+  constexpr std::string_view kResolve = "resolve:ssm:";
+  if (!image_id.starts_with(kResolve)) return image_id;
+  const std::string parameter = image_id.substr(kResolve.size());
+  try {
+    if (state_->image_parameter) return state_->image_parameter(parameter);
+  } catch (const ApiError& error) {
+    throw ApiError("InvalidParameterValue",
+                   fmt::format("The Systems Manager parameter {} cannot be resolved: {}", parameter, error.message()));
+  }
+  throw ApiError("InvalidParameterValue", fmt::format("There is no Systems Manager parameter {}", parameter));
+}
+
 const std::map<std::string, Image>& Ec2::images() const { return state_->images; }
 
 bool Ec2::images_settled(const std::vector<std::string>& ids) const {

@@ -67,7 +67,7 @@ std::vector<const Instance*> Ec2::run_instances(const RunRequest& request) {
     from = {launch_template.id, version.number};
   }
   if (!data.image_id) throw ApiError("MissingParameter", "The request must contain the parameter ImageId");
-  const Image& image = this->image(*data.image_id);
+  const Image& image = this->image(resolved_image(*data.image_id));
   if (image.state != ImageState::available) {
     throw ApiError("InvalidAMIID.Unavailable", fmt::format("The image ID '{}' is not available", image.id));
   }

@@ -61,6 +61,7 @@ struct Ec2::State {
   std::vector<std::function<void(const Instance&, InstanceState)>> listeners;
   std::function<bool(const std::string&)> balancer_uses;
   FindProfile find_profile;
+  std::function<std::string(const std::string&)> image_parameter;
   bool network_dirty = false;
   Duration network_retry{0};               // the pause after the next failure; 0: the first
   host::TimerId network_timer = 0;         // of the next try
