@@ -18,13 +18,15 @@ constexpr const char* kFriend = "210987654321";
 // Another account, or another region of the same, beside the one that is asked over the wire.
 struct Neighbour {
   Neighbour(host::Loop& loop, host::Random& random, const ImagePlacements& placements, Options options)
-      : machines(loop, random), ec2(loop, random, journal, machines, network, placements, std::move(options)) {
+      : machines(loop, random),
+        ec2(loop, random, journal, machines, network, placements, addresses, std::move(options)) {
     network.open();
-    ec2.open();
+    ec2.load();
   }
   MemoryJournal journal;
   machine::SimulatedMachines machines;
   machine::SimulatedNetwork network;
+  LoopbackPool addresses{[this](int number) { return network.loopback_address(number); }};
   Ec2 ec2;
 };
 
