@@ -110,6 +110,9 @@ class Agent {
     } catch (const Error& error) {
       std::fprintf(stderr, "%s: %s\n", command_.id.c_str(), error.what());
     }
+    // Ours; a machine that has them too may go on writing.
+    out_.close_write_end();
+    err_.close_write_end();
     end.out = out_.kept();
     end.err = err_.kept();
     end.out_cut = out_.full();
@@ -192,8 +195,6 @@ class Agent {
         const host::FileDescriptor script = file_of(command_.script);
         write_quick_file(folder_ / "asked", "");
         bus_->start(unit_, command_, {script.get(), out_.write_end(), err_.write_end()});
-        out_.close_write_end();
-        err_.close_write_end();
         return std::nullopt;
       } catch (const Error& error) {
         why = error.what();
