@@ -113,6 +113,7 @@ RegionRecord record_for(Context& context, const RegionStart& start) {
     record.access_key = "AKIA" + tail;
     record.secret_key = new_secret(context.random);
   }
+  if (record.root_seed.empty()) record.root_seed = context.random.hex(64);
   return record;
 }
 
@@ -205,8 +206,8 @@ void serve(Context& context, const RegionStart& start) {
 
   region::Partition own({parts.loop, parts.random, *parts.journal, *parts.store, *parts.machines, *parts.network,
                          *parts.balancer, *parts.prober, *parts.log},
-                        {record.aws_region, record.account, record.access_key, record.secret_key, record.throttle,
-                         record.describe_delay});
+                        {record.aws_region, record.account, record.access_key, record.secret_key, record.root_seed,
+                         record.throttle, record.describe_delay});
   partition = &own;
   // However the loop ends, nobody asks it any more when it goes.
   const std::unique_ptr<http::Server, void (*)(http::Server*)> stops(server.get(),

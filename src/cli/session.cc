@@ -65,6 +65,7 @@ std::optional<RegionRecord> read_region_record(const Context& context, const std
     record.account = json.at("account").get<std::string>();
     record.access_key = json.at("access_key").get<std::string>();
     record.secret_key = json.at("secret_key").get<std::string>();
+    record.root_seed = json.value("root_seed", "");
     record.slot = json.at("slot").get<int>();
     return record;
   } catch (const nlohmann::json::exception& error) {
@@ -83,6 +84,7 @@ void write_region_record(const Context& context, const RegionRecord& record) {
                          {"account", record.account},
                          {"access_key", record.access_key},
                          {"secret_key", record.secret_key},
+                         {"root_seed", record.root_seed},
                          {"slot", record.slot}};
   host::write_file(context.region_folder(record.name) / "region.json", json.dump(2) + "\n", 0600);
 }

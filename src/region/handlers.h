@@ -12,6 +12,7 @@
 
 #include "base/time.h"
 #include "region/api_error.h"
+#include "region/principal.h"
 #include "wire/shape.h"
 
 namespace kiln::region {
@@ -23,6 +24,7 @@ struct Call {
   std::string account;
   std::string region;
   Time now{};
+  Principal principal{};  // whose key it is
 };
 
 class Handlers {

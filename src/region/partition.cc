@@ -14,6 +14,8 @@ namespace {
 
 constexpr const char* kRegionTable = "region";  // "<account>/<name>" of each that was called, home too
 
+constexpr const char* kAccountTable = "account";
+
 using Name = std::pair<std::string, std::string>;  // account, region
 
 std::string text_of(const Name& name) { return name.first + "/" + name.second; }
@@ -33,24 +35,47 @@ struct Partition::State {
         addresses([&network = with.network](int number) { return network.loopback_address(number); }),
         networks(with.network),
         balancers(with.balancer),
-        door({with.loop, with.random, with.journal, with.log}, add(home).handlers(),
-             [this](const std::string& account, const std::string& region) -> const Handlers& {
-               return of({account, region}).handlers();
-             },
-             {options.account, options.access_key, options.secret_key}) {
+        keyring(options.root_seed),
+        door(
+            {with.loop, with.random, with.journal, with.log}, add(home).handlers(),
+            [this](const std::string& account, const std::string& region) -> const Handlers& {
+              return of({account, region}).handlers();
+            },
+            keyring) {
+    keyring.put(options.access_key, {{options.secret_key, "", std::nullopt}, iam::root_of(options.account)});
     if (options.throttle) door.throttle();
   }
+
+  // What an account has in all regions.
+  struct Account {
+    Account(State& all, const std::string& id)
+        : tables(all.parts.journal, id == all.home.first ? "" : id + "/"),
+          iam(all.parts.loop, all.parts.random, tables, all.keyring, id) {
+      iam.open();
+    }
+    PrefixedTables tables;
+    iam::Iam iam;
+  };
 
   // One account's services in one region, and its tables.
   struct Place {
     Place(State& all, const Name& name)
         : tables(all.parts.journal, name == all.home ? "" : text_of(name) + "/"),
-          region({all.parts.loop, all.parts.random, tables, all.parts.store, all.parts.machines, all.networks.add(),
-                  all.balancers.add(), all.parts.prober, all.addresses, all.parts.say, all.describe_delay},
-                 name.first, name.second) {}
+          region(
+              {all.parts.loop, all.parts.random, tables, all.parts.store, all.parts.machines, all.networks.add(),
+               all.balancers.add(), all.parts.prober, all.addresses, all.iam_of(name.first), all.keyring,
+               [&all](const std::string& account) { return &all.iam_of(account); }, all.parts.say, all.describe_delay},
+              name.first, name.second) {}
     PrefixedTables tables;
     Region region;
   };
+
+  iam::Iam& iam_of(const std::string& account) {
+    const auto found = accounts.find(account);
+    if (found != accounts.end()) return found->second.iam;
+    parts.journal.put(kAccountTable, account, "{}");
+    return accounts.try_emplace(account, *this, account).first->second.iam;
+  }
 
   Region& add(const Name& name) { return places.try_emplace(name, *this, name).first->second.region; }
 
@@ -71,6 +96,8 @@ struct Partition::State {
   LoopbackPool addresses;
   NetworkShares networks;
   BalancerShares balancers;
+  iam::Keyring keyring;
+  std::map<std::string, Account> accounts;
   std::map<Name, Place> places;
   FrontDoor door;
 };
@@ -81,6 +108,8 @@ Partition::~Partition() = default;
 
 void Partition::open() {
   State& s = *state_;
+  // Their keys sign, also before anybody calls a region of theirs.
+  for (const auto& [account, nothing] : s.parts.journal.load(kAccountTable)) s.iam_of(account);
   for (const auto& [text, nothing] : s.parts.journal.load(kRegionTable)) s.add(name_of(text));
   for (auto& [name, place] : s.places) place.region.load();
   for (auto& [name, place] : s.places) place.region.connect();

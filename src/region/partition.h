@@ -29,6 +29,7 @@ struct PartitionOptions {
   std::string account = "123456789012";  // home's, and the one of the key
   std::string access_key;
   std::string secret_key;
+  std::string root_seed{};     // of the root keys of other accounts; empty: they have none
   bool throttle = false;       // calls beyond AWS's rates are refused
   Duration describe_delay{0};  // EC2's describe calls see what was so that long ago
 };

@@ -118,7 +118,7 @@ class PartitionTest : public ::testing::Test {
   host::TemporaryFolder folder{"kiln-partition-test-"};
   store::Store store{folder.path() / "store"};
   RequestLog log;
-  PartitionOptions options{"us-east-1", "123456789012", "AKIDEXAMPLE", "the secret", false, Duration(0)};
+  PartitionOptions options{"us-east-1", "123456789012", "AKIDEXAMPLE", "the secret", "a seed", false, Duration(0)};
   std::unique_ptr<Life> life;
 };
 

@@ -9,7 +9,8 @@
 #include "region/ec2/placements.h"
 #include "region/elb/elb.h"
 #include "region/elb/handlers.h"
-#include "region/sts/handlers.h"
+#include "region/iam/ec2_profiles.h"
+#include "region/iam/handlers.h"
 #include "wire/shape.h"
 
 namespace kiln::region {
@@ -80,7 +81,9 @@ struct Region::State {
     if (parts.describe_delay > Duration(0)) lag(parts, account, name);
     elb::serve(handlers, elb);
     autoscaling::serve(handlers, autoscaling);
-    sts::serve(handlers);
+    iam::serve(handlers, parts.iam);
+    sts::serve(handlers, parts.iam, parts.keyring, parts.iam_of);
+    ec2.set_instance_profiles(iam::ec2_profiles(parts.iam));
     // Rules that name a load balancer's security group let the balancer's own addresses in.
     ec2.set_balancer_uses([this](const std::string& id) { return elb.uses(id); });
     elb.on_load_balancer_change([this] { ec2.network_changed(); });

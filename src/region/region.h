@@ -17,8 +17,10 @@
 #include "region/elb/balancer.h"
 #include "region/elb/prober.h"
 #include "region/handlers.h"
+#include "region/iam/iam.h"
 #include "region/journal.h"
 #include "region/loopback_pool.h"
+#include "region/sts/handlers.h"
 #include "store/store.h"
 
 namespace kiln::region {
@@ -34,6 +36,9 @@ struct RegionParts {
   elb::Balancer& balancer;
   elb::Prober& prober;
   LoopbackPool& addresses;
+  iam::Iam& iam;  // its account's
+  const iam::Keyring& keyring;
+  sts::IamOf iam_of;                                 // other accounts'
   std::function<void(const std::string& line)> say;  // what goes wrong and is tried again
   Duration describe_delay{0};                        // EC2's describe calls see what was so that long ago
 };

@@ -73,9 +73,10 @@ class Kiln:
                     env[name] = value
         return env | {"AWS_PAGER": "", "AWS_MAX_ATTEMPTS": "1", "AWS_EC2_METADATA_DISABLED": "true"}
 
-    def aws(self, *words: str, check: bool = True):
-        result = subprocess.run([*AWS, *words, "--output", "json"], env=self.aws_environment(), capture_output=True, text=True,
-                                timeout=120)
+    def aws(self, *words: str, check: bool = True, env: dict[str, str] | None = None):
+        """`env` is laid over the root's environment: other keys, a profile."""
+        result = subprocess.run([*AWS, *words, "--output", "json"], env=self.aws_environment() | (env or {}),
+                                capture_output=True, text=True, timeout=120)
         if not check:
             return result
         if result.returncode != 0:

@@ -8,6 +8,8 @@
 #include "base/text.h"
 #include "cli/command.h"
 #include "cli/region_process.h"
+#include "region/aws_regions.h"
+#include "region/iam/keyring.h"
 
 namespace kiln::cli {
 namespace {
@@ -47,24 +49,46 @@ int status(Context& context, const std::string& name, bool json) {
   }
   say(fmt::format("  state      {}  {}", context.region_folder(name).string(),
                   format_bytes(state_bytes(context.region_folder(name)))));
-  say("  every call is signed and checked; IAM policies are not enforced");
+  say("  every call is signed and checked; IAM policies are kept and not enforced, but for the trust policies of "
+      "roles");
   return 0;
 }
 
-int print_environment(Context& context, const std::string& name, bool json) {
-  RegionRecord record = require_region(context, name);
+// Which account's root and which region the printed environment is of; empty: the region's own.
+struct Choice {
+  std::string account;
+  std::string region;
+};
+
+wire::Credentials root_keys(const RegionRecord& record, const std::string& account) {
+  if (account.empty() || account == record.account) return {record.access_key, record.secret_key, ""};
+  if (!region::iam::is_account(account)) {
+    throw Error(ErrorCode::usage, fmt::format("'{}' is no account: an account has 12 digits", account));
+  }
+  if (record.root_seed.empty()) {
+    throw Error(ErrorCode::unavailable,
+                fmt::format("region '{}' was started before it had other accounts", record.name),
+                "Start it again, which ends its instances: kiln region stop; kiln region start");
+  }
+  return region::iam::root_credentials(record.root_seed, account);
+}
+
+int print_environment(Context& context, const std::string& name, const Choice& choice, bool json) {
+  const RegionRecord record = require_region(context, name);
+  const wire::Credentials keys = root_keys(record, choice.account);
+  const std::string aws_region = choice.region.empty() ? record.aws_region : choice.region;
   if (json) {
     say_json({{"AWS_ENDPOINT_URL", record.endpoint},
-              {"AWS_REGION", record.aws_region},
-              {"AWS_DEFAULT_REGION", record.aws_region},
-              {"AWS_ACCESS_KEY_ID", record.access_key},
-              {"AWS_SECRET_ACCESS_KEY", record.secret_key}});
+              {"AWS_REGION", aws_region},
+              {"AWS_DEFAULT_REGION", aws_region},
+              {"AWS_ACCESS_KEY_ID", keys.access_key},
+              {"AWS_SECRET_ACCESS_KEY", keys.secret_key}});
     return 0;
   }
   say(fmt::format("export AWS_ENDPOINT_URL={}", record.endpoint));
-  say(fmt::format("export AWS_REGION={} AWS_DEFAULT_REGION={}", record.aws_region, record.aws_region));
-  say(fmt::format("export AWS_ACCESS_KEY_ID={}", record.access_key));
-  say(fmt::format("export AWS_SECRET_ACCESS_KEY={}", record.secret_key));
+  say(fmt::format("export AWS_REGION={} AWS_DEFAULT_REGION={}", aws_region, aws_region));
+  say(fmt::format("export AWS_ACCESS_KEY_ID={}", keys.access_key));
+  say(fmt::format("export AWS_SECRET_ACCESS_KEY={}", keys.secret_key));
   say("unset AWS_SESSION_TOKEN AWS_PROFILE");
   return 0;
 }
@@ -101,6 +125,7 @@ int run_region(Context& context, const std::vector<std::string>& words) {
   CLI::App parser;
   std::string verb;
   RegionStart start;
+  Choice choice;
   bool json = false;
   bool following = false;
   parser.add_option("verb", verb)
@@ -123,12 +148,19 @@ int run_region(Context& context, const std::vector<std::string>& words) {
   });
   parser.add_flag("--throttle,!--no-throttle", start.throttle);
   parser.add_flag("--follow,-f", following);
+  parser.add_option("--account", choice.account);
+  parser.add_option("--region", choice.region)->check([](const std::string& name) {
+    return region::find_aws_region(name) != nullptr ? std::string() : name + " is no AWS region; one is us-east-1";
+  });
   parser.add_flag("--json", json);
   if (!parse(parser, "region", words)) return 0;
+  if (verb != "env" && !(choice.account + choice.region).empty()) {
+    throw Error(ErrorCode::usage, "--account and --region belong to kiln region env");
+  }
   if (!delay.empty()) start.describe_delay = parse_duration(delay);
   if (verb == "serve") return serve_region(context, start);
   if (verb == "status") return status(context, start.name, json);
-  if (verb == "env") return print_environment(context, start.name, json);
+  if (verb == "env") return print_environment(context, start.name, choice, json);
   if (verb == "log") return print_log(context, start.name, json, following);
   if (verb == "stop") {
     stop_region(context, start.name);

@@ -12,6 +12,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "host/loop.h"
@@ -101,6 +102,13 @@ class Ec2 {
   };
   void modify_instance(const std::string& id, const InstanceChanges& changes);
   std::string console_output(const std::string& id) const;
+  // Instance profiles. Who knows them is IAM: null when there is none of that ARN or name.
+  using FindProfile = std::function<std::optional<InstanceProfile>(const ProfileSpec&)>;
+  void set_instance_profiles(FindProfile find);
+  // ApiError IncorrectState when the instance has one already, InvalidAssociationID.NotFound.
+  const Instance& associate_profile(const std::string& instance_id, const ProfileSpec& profile);
+  // The association that was, and its instance.
+  std::pair<ProfileAssociation, std::string> disassociate_profile(const std::string& association_id);
   // Called on the loop after an instance's state changed; several may listen, none may throw.
   void on_instance_change(std::function<void(const Instance&, InstanceState before)> listener);
 

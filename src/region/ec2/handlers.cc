@@ -11,6 +11,7 @@ namespace kiln::region::ec2 {
 
 void serve(Handlers& handlers, Ec2& ec2) {
   serve_instances(handlers, ec2);
+  serve_instance_profiles(handlers, ec2);
   serve_images(handlers, ec2);
   serve_launch_templates(handlers, ec2);
   serve_security_groups(handlers, ec2);

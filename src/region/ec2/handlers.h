@@ -11,6 +11,7 @@ namespace kiln::region::ec2 {
 void serve(Handlers& handlers, Ec2& ec2);
 
 void serve_instances(Handlers& handlers, Ec2& ec2);
+void serve_instance_profiles(Handlers& handlers, Ec2& ec2);
 void serve_images(Handlers& handlers, Ec2& ec2);
 void serve_launch_templates(Handlers& handlers, Ec2& ec2);
 void serve_security_groups(Handlers& handlers, Ec2& ec2);
@@ -22,6 +23,12 @@ void serve_addresses(Handlers& handlers, Ec2& ec2);
 void serve_attributes(Handlers& handlers, Ec2& ec2);
 
 // What they share.
+// An instance profile as RunInstances and launch templates name it; one that says nothing is absent.
+template <class Specification>
+std::optional<ProfileSpec> profile_spec(const std::optional<Specification>& from) {
+  if (!from || (!from->arn && !from->name)) return std::nullopt;
+  return ProfileSpec{from->arn.value_or(""), from->name.value_or("")};
+}
 std::vector<wire::ec2::Tag> to_wire(const Tags& tags);
 // The tags for one type of resource; ApiError InvalidParameterValue when another type is named.
 Tags tags_for(const std::vector<wire::ec2::TagSpecification>& specifications, std::string_view type);

@@ -128,6 +128,11 @@ w::Instance to_wire(const Ec2& ec2, const Instance& instance) {
     out.public_ip_address = instance.public_address;
     out.public_dns_name = instance.public_address;
   }
+  if (instance.profile) {
+    out.iam_instance_profile.emplace();
+    out.iam_instance_profile->arn = instance.profile->arn;
+    out.iam_instance_profile->id = instance.profile->profile_id;
+  }
   out.source_dest_check = true;
   out.security_groups = groups_of(ec2, instance);
   out.network_interfaces = {interface_of(ec2, instance, out.security_groups)};
@@ -158,6 +163,8 @@ std::optional<std::vector<std::string>> filter_values(const Ec2& ec2, const Inst
                      name.starts_with("instance.group") || name.find("ip-address") != std::string::npos)) {
     return Values{};
   }
+  if (name == "iam-instance-profile.arn") return Values{one.profile ? one.profile->arn : ""};
+  if (name == "iam-instance-profile.id") return Values{one.profile ? one.profile->profile_id : ""};
   if (name == "subnet-id" || name == "network-interface.subnet-id") return Values{one.subnet_id};
   if (name == "vpc-id" || name == "network-interface.vpc-id") return Values{one.vpc_id};
   if (name == "private-ip-address" || name == "network-interface.addresses.private-ip-address") {
@@ -285,6 +292,7 @@ RunRequest request_of(const w::RunInstancesRequest& input) {
                                 "Placement",
                                 "EbsOptimized",
                                 "Monitoring",
+                                "IamInstanceProfile",
                                 "NetworkInterfaces",
                                 "PrivateIpAddress",
                                 "DisableApiTermination",
@@ -306,6 +314,7 @@ RunRequest request_of(const w::RunInstancesRequest& input) {
   data.key_name = input.key_name;
   data.user_data = input.user_data;
   data.shutdown_behavior = input.instance_initiated_shutdown_behavior;
+  data.profile = profile_spec(input.iam_instance_profile);
   data.ebs_optimized = input.ebs_optimized;
   if (input.monitoring) data.monitoring = input.monitoring->enabled;
   data.security_group_ids = input.security_group_ids;

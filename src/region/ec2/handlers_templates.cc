@@ -24,13 +24,14 @@ LaunchData data_of(const w::RequestLaunchTemplateData& input) {
   only_within(*w::CreateLaunchTemplateVersion::operation().input, "LaunchTemplateData", &input,
               {"ImageId", "InstanceType", "KeyName", "UserData", "SecurityGroupIds", "SecurityGroups",
                "TagSpecifications", "InstanceInitiatedShutdownBehavior", "EbsOptimized", "Monitoring", "Placement",
-               "NetworkInterfaces", "DisableApiTermination", "DisableApiStop"});
+               "IamInstanceProfile", "NetworkInterfaces", "DisableApiTermination", "DisableApiStop"});
   LaunchData data;
   data.image_id = input.image_id;
   data.instance_type = input.instance_type;
   data.key_name = input.key_name;
   data.user_data = input.user_data;
   data.shutdown_behavior = input.instance_initiated_shutdown_behavior;
+  data.profile = profile_spec(input.iam_instance_profile);
   data.ebs_optimized = input.ebs_optimized;
   if (input.monitoring) data.monitoring = input.monitoring->enabled;
   if (input.placement) {
@@ -58,6 +59,11 @@ w::ResponseLaunchTemplateData to_wire(const LaunchData& data) {
   out.key_name = data.key_name;
   out.user_data = data.user_data;
   out.instance_initiated_shutdown_behavior = data.shutdown_behavior;
+  if (data.profile) {
+    out.iam_instance_profile.emplace();
+    if (!data.profile->arn.empty()) out.iam_instance_profile->arn = data.profile->arn;
+    if (!data.profile->name.empty()) out.iam_instance_profile->name = data.profile->name;
+  }
   out.ebs_optimized = data.ebs_optimized;
   if (data.monitoring) out.monitoring.emplace().enabled = data.monitoring;
   if (data.zone) out.placement.emplace().availability_zone = data.zone;

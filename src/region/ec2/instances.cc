@@ -85,6 +85,7 @@ std::vector<const Instance*> Ec2::run_instances(const RunRequest& request) {
   if (data.key_name && !s.keys.contains(*data.key_name)) {
     throw ApiError("InvalidKeyPair.NotFound", fmt::format("The key pair '{}' does not exist", *data.key_name));
   }
+  if (data.profile) s.associate(*data.profile);  // one that is wrong stops the whole call
   const Place place = place_of(*this, request, data);
   const Subnet& subnet = *place.subnet;
   Tags tags = data.tags.contains("instance") ? data.tags.at("instance") : Tags();
@@ -138,6 +139,7 @@ std::vector<const Instance*> Ec2::run_instances(const RunRequest& request) {
     instance.security_groups = place.groups;
     instance.user_data = data.user_data.value_or("");
     instance.shutdown_behavior = data.shutdown_behavior.value_or("stop");
+    if (data.profile) instance.profile = s.associate(*data.profile);
     instance.client_token = request.client_token;
     instance.token_digest = asked;
     instance.tags = tags;

@@ -32,6 +32,7 @@ LaunchData merge(const LaunchData& base, const LaunchData& over) {
   take(out.user_data, over.user_data);
   take(out.shutdown_behavior, over.shutdown_behavior);
   take(out.zone, over.zone);
+  take(out.profile, over.profile);
   take(out.ebs_optimized, over.ebs_optimized);
   take(out.monitoring, over.monitoring);
   take(out.interface, over.interface);
@@ -51,6 +52,10 @@ std::string text_of(const LaunchData& data) {
   for (const auto& field :
        {data.image_id, data.instance_type, data.key_name, data.user_data, data.shutdown_behavior, data.zone}) {
     add(field.value_or("-"));
+  }
+  if (data.profile) {
+    add(data.profile->arn);
+    add(data.profile->name);
   }
   const auto add_flag = [&](const std::optional<bool>& flag) { add(flag ? (*flag ? "yes" : "no") : "-"); };
   for (const auto& flag : {data.ebs_optimized, data.monitoring}) add_flag(flag);

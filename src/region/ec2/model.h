@@ -38,6 +38,28 @@ struct InterfaceData {
   bool operator==(const InterfaceData&) const = default;
 };
 
+// An instance profile as a caller names it: by one of both.
+struct ProfileSpec {
+  std::string arn;
+  std::string name;
+  bool operator==(const ProfileSpec&) const = default;
+};
+
+// What IAM says of one.
+struct InstanceProfile {
+  std::string arn;
+  std::string id;  // "AIPA.."
+  bool has_role = false;
+};
+
+// An instance's.
+struct ProfileAssociation {
+  std::string id;  // "iip-assoc-.."
+  std::string arn;
+  std::string profile_id;
+  Time since{};
+};
+
 // What RunInstances and a launch template's version may say of an instance.
 struct LaunchData {
   std::optional<std::string> image_id;
@@ -46,6 +68,7 @@ struct LaunchData {
   std::optional<std::string> user_data;  // Base64, as it came
   std::optional<std::string> shutdown_behavior;
   std::optional<std::string> zone;
+  std::optional<ProfileSpec> profile;
   std::optional<bool> ebs_optimized;
   std::optional<bool> monitoring;
   std::vector<std::string> security_group_ids;
@@ -84,6 +107,7 @@ struct Instance {
   bool termination_protected = false;  // DisableApiTermination
   bool stop_protected = false;         // DisableApiStop
   bool ebs_optimized = false;
+  std::optional<ProfileAssociation> profile;
   std::string client_token;
   Digest token_digest;  // of the request that came with the token
   Tags tags;

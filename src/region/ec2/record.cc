@@ -59,6 +59,7 @@ json to_json(const LaunchData& data) {
           {"user_data", maybe(data.user_data)},
           {"shutdown_behavior", maybe(data.shutdown_behavior)},
           {"zone", maybe(data.zone)},
+          {"profile", data.profile ? json{{"arn", data.profile->arn}, {"name", data.profile->name}} : json()},
           {"ebs_optimized", maybe(data.ebs_optimized)},
           {"monitoring", maybe(data.monitoring)},
           {"security_group_ids", data.security_group_ids},
@@ -77,6 +78,9 @@ LaunchData launch_data_of(const json& from) {
   data.user_data = maybe_of<std::string>(from.at("user_data"));
   data.shutdown_behavior = maybe_of<std::string>(from.at("shutdown_behavior"));
   data.zone = maybe_of<std::string>(from.at("zone"));
+  if (auto it = from.find("profile"); it != from.end() && !it->is_null()) {
+    data.profile = ProfileSpec{it->at("arn").get<std::string>(), it->at("name").get<std::string>()};
+  }
   data.ebs_optimized = maybe_of<bool>(from.at("ebs_optimized"));
   data.monitoring = maybe_of<bool>(from.at("monitoring"));
   from.at("security_group_ids").get_to(data.security_group_ids);
@@ -88,6 +92,20 @@ LaunchData launch_data_of(const json& from) {
   data.stop_protected = maybe_of<bool>(from.value("stop_protected", json()));
   from.at("tags").get_to(data.tags);
   return data;
+}
+
+json to_json(const std::optional<ProfileAssociation>& profile) {
+  if (!profile) return json();
+  return {{"id", profile->id},
+          {"arn", profile->arn},
+          {"profile_id", profile->profile_id},
+          {"since", number(profile->since)}};
+}
+
+std::optional<ProfileAssociation> profile_of(const json& from) {
+  if (from.is_null()) return std::nullopt;
+  return ProfileAssociation{from.at("id").get<std::string>(), from.at("arn").get<std::string>(),
+                            from.at("profile_id").get<std::string>(), time_of(from.at("since"))};
 }
 
 }  // namespace
@@ -115,6 +133,7 @@ std::string write_record(const Instance& value) {
               {"security_groups", value.security_groups},
               {"user_data", value.user_data},
               {"shutdown_behavior", value.shutdown_behavior},
+              {"profile", to_json(value.profile)},
               {"client_token", value.client_token},
               {"token_digest", text_of(value.token_digest)},
               {"tags", value.tags},
@@ -157,6 +176,7 @@ Instance read_instance(const std::string& text) {
     from.at("security_groups").get_to(value.security_groups);
     from.at("user_data").get_to(value.user_data);
     from.at("shutdown_behavior").get_to(value.shutdown_behavior);
+    if (auto it = from.find("profile"); it != from.end()) value.profile = profile_of(*it);
     from.at("client_token").get_to(value.client_token);
     value.token_digest = digest_of(from.at("token_digest"));
     from.at("tags").get_to(value.tags);

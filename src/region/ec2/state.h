@@ -51,6 +51,7 @@ struct Ec2::State {
   std::set<std::pair<std::string, std::string>> used_addresses;  // private ones, by VPC
   std::vector<std::function<void(const Instance&, InstanceState)>> listeners;
   std::function<bool(const std::string&)> balancer_uses;
+  FindProfile find_profile;
   bool network_dirty = false;
   Duration network_retry{0};               // the pause after the next failure; 0: the first
   host::TimerId network_timer = 0;         // of the next try
@@ -73,6 +74,9 @@ struct Ec2::State {
   machine::Spec spec_of(const Instance& instance, bool with_image = true) const;
   void forget_later(const Instance& instance);
   void remember_instances();
+
+  // instance_profiles.cc: a new association with a profile that is there; ApiError InvalidParameterValue otherwise.
+  ProfileAssociation associate(const ProfileSpec& spec);
 
   // addresses.cc
   std::string take_address(const Subnet& subnet);

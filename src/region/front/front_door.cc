@@ -11,6 +11,7 @@
 #include "region/aws_regions.h"
 #include "region/front/throttle.h"
 #include "wire/codec.h"
+#include "wire/sigv4.h"
 
 namespace kiln::region {
 namespace {
@@ -45,17 +46,17 @@ const char* unknown_action(const wire::Service& service) {
 }  // namespace
 
 struct FrontDoor::State {
-  State(const FrontParts& parts, const Handlers& all, Find lookup, Identity who)
+  State(const FrontParts& parts, const Handlers& all, Find lookup, const iam::Keyring& keys)
       : loop(parts.loop),
         random(parts.random),
         journal(parts.journal),
         log(parts.log),
         served(all),
         find(std::move(lookup)),
-        identity(std::move(who)),
+        keyring(keys),
         verifier([this](const std::string& key) -> std::optional<wire::Secret> {
-          if (key != identity.access_key) return std::nullopt;
-          return wire::Secret{identity.secret_key, {}, std::nullopt};
+          const std::optional<iam::Key> found = keyring.find(key);
+          return found ? std::optional<wire::Secret>(found->secret) : std::nullopt;
         }) {}
 
   host::Loop& loop;
@@ -64,7 +65,7 @@ struct FrontDoor::State {
   RequestLog& log;
   const Handlers& served;
   Find find;
-  Identity identity;
+  const iam::Keyring& keyring;
   std::optional<Throttle> throttle;
   wire::Verifier verifier;
   std::mutex random_mutex;
@@ -77,7 +78,7 @@ struct FrontDoor::State {
     std::string name;  // of the operation, as it was asked for
     std::string request_id;
     std::string access_key;
-    std::string account;
+    Principal principal;
     std::string region;
     Time began{};
     Answer answer;
@@ -126,12 +127,12 @@ struct FrontDoor::State {
 
   // On the loop.
   void take(const std::shared_ptr<Visit>& visit) {
-    if (throttle &&
-        !throttle->take(visit->account, visit->region, *visit->operation, visit->input.get(), loop.clock().uptime())) {
+    if (throttle && !throttle->take(visit->principal.account, visit->region, *visit->operation, visit->input.get(),
+                                    loop.clock().uptime())) {
       ready.emplace_back(visit, throttled(*visit));
       return;
     }
-    visit->handlers = &find(visit->account, visit->region);
+    visit->handlers = &find(visit->principal.account, visit->region);
     if (visit->handlers->settled(*visit->operation, visit->input.get())) return answer(visit);
     visit->patience = loop.clock().uptime() + kHeldMost;
     held.push_back(visit);
@@ -170,17 +171,23 @@ struct FrontDoor::State {
     if (visit.service != nullptr) visit.language = visit.service;
     visit.name = wire::peek_operation(*visit.language, request);
     wire::Verification verification = verifier.verify(request, visit.began);
+    std::optional<iam::Key> key;
+    if (const auto* verified = std::get_if<wire::Verified>(&verification)) {
+      key = keyring.find(verified->access_key);
+      // Made inactive since.
+      if (!key) verification = wire::Refused{wire::AuthFailure::unknown_access_key, "The key is no longer valid."};
+    }
     if (const auto* refused = std::get_if<wire::Refused>(&verification)) {
       wire::AuthError error = wire::to_error(*refused, dialect_of(*visit.language));
       throw ApiError(error.code, error.message, error.http_status);
     }
     const auto& verified = std::get<wire::Verified>(verification);
     visit.access_key = verified.access_key;
+    visit.principal = key->principal;
     if (visit.service == nullptr) {
       throw ApiError(unknown_action(*visit.language),
                      fmt::format("The service '{}' is not served by this region", verified.scope.service));
     }
-    visit.account = identity.account;
     visit.region = verified.scope.region;
     if (find_aws_region(visit.region) == nullptr) {
       throw ApiError("AuthFailure",
@@ -195,7 +202,8 @@ struct FrontDoor::State {
 
   http::Response run(const Visit& visit) {
     try {
-      Call call{visit.request_id, visit.access_key, visit.account, visit.region, loop.now()};
+      const Call call{visit.request_id, visit.access_key, visit.principal.account,
+                      visit.region,     loop.now(),       visit.principal};
       std::shared_ptr<void> output = visit.handlers->run(*visit.operation, call, visit.input.get());
       note(visit, 200, "ok");
       return wire::encode_response(*visit.operation, output.get(), visit.request_id);
@@ -207,8 +215,8 @@ struct FrontDoor::State {
   }
 };
 
-FrontDoor::FrontDoor(const FrontParts& parts, const Handlers& served, Find find, Identity identity)
-    : state_(std::make_unique<State>(parts, served, std::move(find), std::move(identity))) {
+FrontDoor::FrontDoor(const FrontParts& parts, const Handlers& served, Find find, const iam::Keyring& keyring)
+    : state_(std::make_unique<State>(parts, served, std::move(find), keyring)) {
   parts.loop.set_turn_end([this] { state_->turn_end(); });
 }
 

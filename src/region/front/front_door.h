@@ -12,16 +12,10 @@
 #include "http/message.h"
 #include "region/front/request_log.h"
 #include "region/handlers.h"
+#include "region/iam/keyring.h"
 #include "region/journal.h"
-#include "wire/sigv4.h"
 
 namespace kiln::region {
-
-struct Identity {
-  std::string account;
-  std::string access_key;
-  std::string secret_key;
-};
 
 struct FrontParts {
   host::Loop& loop;
@@ -36,8 +30,8 @@ class FrontDoor {
   // The handlers of an account in an AWS region; on the loop.
   using Find = std::function<const Handlers&(const std::string& account, const std::string& region)>;
 
-  // `parts` must outlive it. Takes the loop's turn end. `served` is what all regions serve, asked from any thread.
-  FrontDoor(const FrontParts& parts, const Handlers& served, Find find, Identity identity);
+  // All must outlive it. Takes the loop's turn end. `served` is what all regions serve, asked from any thread.
+  FrontDoor(const FrontParts& parts, const Handlers& served, Find find, const iam::Keyring& keyring);
   ~FrontDoor();
 
   // From now on, calls beyond AWS's rates are refused (throttle.h).

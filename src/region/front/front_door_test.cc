@@ -214,8 +214,7 @@ TEST_F(FrontDoorTest, AFaultWhileARequestIsPreparedIsA500Too) {
   broken.on<api::DescribeVpcs>([](const Call&, const auto&) { return api::DescribeVpcsResult{}; });
   broken.before<api::DescribeVpcs>(
       [](const auto&) { throw std::system_error(EIO, std::generic_category(), "reading"); });
-  FrontDoor front({loop, random, journal, log}, broken, always(broken),
-                  Identity{testing::kAccount, "AKIDEXAMPLE", "the secret"});
+  FrontDoor front({loop, random, journal, log}, broken, always(broken), life->keyring);
   api::DescribeVpcsRequest vpcs;
   http::Request request = request_of(api::DescribeVpcs::operation(), &vpcs);
   sign(request, api::DescribeVpcs::operation());
@@ -234,8 +233,7 @@ TEST_F(FrontDoorTest, AFaultOfOursIsA500ThatNamesTheRequest) {
   });
   broken.on<api::DescribeSubnets>(
       [](const Call&, const auto&) -> api::DescribeSubnetsResult { throw std::out_of_range("a bug"); });
-  FrontDoor front({loop, random, journal, log}, broken, always(broken),
-                  Identity{testing::kAccount, "AKIDEXAMPLE", "the secret"});
+  FrontDoor front({loop, random, journal, log}, broken, always(broken), life->keyring);
   auto ask = [&](const wire::Operation& operation, const void* input) {
     http::Request request = request_of(operation, input);
     sign(request, operation);
@@ -265,8 +263,7 @@ TEST_F(FrontDoorTest, WhatMustNotHoldUpTheLoopRunsBeforeItsHandler) {
     ++handled;
     return api::DescribeVpcsResult{};
   });
-  FrontDoor front({loop, random, journal, log}, slow, always(slow),
-                  Identity{testing::kAccount, "AKIDEXAMPLE", "the secret"});
+  FrontDoor front({loop, random, journal, log}, slow, always(slow), life->keyring);
   auto ask = [&](const api::DescribeVpcsRequest& input) {
     http::Request request = request_of(api::DescribeVpcs::operation(), &input);
     sign(request, api::DescribeVpcs::operation());

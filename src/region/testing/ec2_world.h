@@ -1,5 +1,5 @@
-// Ec2World: EC2 and STS behind the front door, on simulated machines in virtual time, asked as a client asks: encoded,
-// signed, decoded. For tests of the region's room.
+// Ec2World: EC2, IAM and STS behind the front door, on simulated machines in virtual time, asked as a client asks:
+// encoded, signed, decoded. For tests of the region's room.
 #pragma once
 
 #include <gmock/gmock.h>
@@ -20,6 +20,8 @@
 #include "region/ec2/placements.h"
 #include "region/front/front_door.h"
 #include "region/handlers.h"
+#include "region/iam/ec2_profiles.h"
+#include "region/iam/handlers.h"
 #include "region/journal.h"
 #include "region/sts/handlers.h"
 #include "region/testing/mortal_loop.h"
@@ -35,6 +37,7 @@ namespace api = wire::ec2;
 
 inline constexpr const char* kRegion = "us-east-1";
 inline constexpr const char* kAccount = "123456789012";
+inline constexpr const char* kSeed = "a seed";  // of the root keys of accounts
 
 class Ec2World : public ::testing::Test {
  protected:
@@ -47,6 +50,7 @@ class Ec2World : public ::testing::Test {
   // The control plane, from what its journal holds.
   void start() {
     life = std::make_unique<Life>(*this);
+    life->iam.open();
     life->ec2.load();
     life->ec2.connect();
     machines.on_exit([this](const machine::Exit& exit) { life->ec2.machine_ended(exit); });
@@ -154,17 +158,22 @@ class Ec2World : public ::testing::Test {
           addresses([&world](int number) { return world.network.loopback_address(number); }),
           ec2(loop, world.random, world.journal, world.machines, world.network, world.placements, addresses,
               world.options),
+          iam(loop, world.random, world.journal, keyring, kAccount),
           front(
               {loop, world.random, world.journal, world.log}, handlers,
-              [this](const std::string&, const std::string&) -> const Handlers& { return handlers; },
-              Identity{kAccount, "AKIDEXAMPLE", "the secret"}) {
+              [this](const std::string&, const std::string&) -> const Handlers& { return handlers; }, keyring) {
+      keyring.put("AKIDEXAMPLE", {{"the secret", "", std::nullopt}, iam::root_of(kAccount)});
       ec2::serve(handlers, ec2);
-      sts::serve(handlers);
+      iam::serve(handlers, iam);
+      sts::serve(handlers, iam, keyring, [](const std::string&) { return nullptr; });
+      ec2.set_instance_profiles(iam::ec2_profiles(iam));
     }
     MortalLoop loop;
     Handlers handlers;
     LoopbackPool addresses;
+    iam::Keyring keyring{kSeed};
     ec2::Ec2 ec2;
+    iam::Iam iam;
     FrontDoor front;
   };
 
