@@ -6,7 +6,7 @@ build=(
   libarchive-dev libsqlite3-dev libcli11-dev libfmt-dev libgtest-dev libgmock-dev
 )
 run=(
-  mmdebstrap debian-archive-keyring ca-certificates systemd-container haproxy nftables erofs-utils slirp4netns iproute2 kmod
+  mmdebstrap debian-archive-keyring ca-certificates systemd-container haproxy nftables erofs-utils e2fsprogs slirp4netns iproute2 kmod
   util-linux
 )
 test=(lld ccache clang clang-format libclang-rt-14-dev python3-venv curl procps)

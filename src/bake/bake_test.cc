@@ -13,7 +13,6 @@
 
 #include "bake/cache.h"
 #include "bake/copy.h"
-#include "bake/erofs.h"
 #include "bake/files.h"
 #include "bake/git.h"
 #include "bake/log.h"
@@ -280,7 +279,7 @@ TEST_F(Trees, MadeInAnotherOrderAtAnotherTimeAreTheSameBytes) {
     fs::create_hard_link(tree / "d/a", tree / "hard");
     for (const auto& entry : fs::recursive_directory_iterator(tree)) set_time(entry.path(), kLayerEpochSeconds);
     set_time(tree, kLayerEpochSeconds);
-    make_erofs(tree, folder_.path() / (name + ".erofs"));
+    store::make_erofs(tree, folder_.path() / (name + ".erofs"));
     return host::read_file(folder_.path() / (name + ".erofs"));
   };
   const std::string first = make("one", {"c", "d/a", "d/b", "z"});

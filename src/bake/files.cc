@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
-#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <array>
@@ -77,19 +76,6 @@ void set_time(const host::Path& path, std::int64_t seconds, std::int64_t nanosec
   const std::array<timespec, 2> times = {timespec{seconds, nanoseconds}, timespec{seconds, nanoseconds}};
   if (::utimensat(AT_FDCWD, path.c_str(), times.data(), AT_SYMLINK_NOFOLLOW) != 0)
     throw failed("setting the time of", path, errno);
-}
-
-void remove_overlay_notes(const host::Path& path) {
-  std::array<char, 1 << 16> names;
-  const ssize_t size = ::llistxattr(path.c_str(), names.data(), names.size());
-  if (size < 0 && errno == ENOTSUP) return;
-  if (size < 0) throw failed("reading the attributes of", path, errno);
-  for (std::string_view rest(names.data(), static_cast<std::size_t>(size)); !rest.empty();) {
-    const std::string name(rest.substr(0, rest.find('\0')));
-    rest.remove_prefix(name.size() + 1);
-    if (!name.starts_with("trusted.overlay.") || name == "trusted.overlay.opaque") continue;
-    if (::lremovexattr(path.c_str(), name.c_str()) != 0) throw failed("removing an attribute of", path, errno);
-  }
 }
 
 }  // namespace kiln::bake

@@ -8,7 +8,6 @@
 #include <regex>
 
 #include "bake/copy.h"
-#include "bake/erofs.h"
 #include "bake/files.h"
 #include "bake/normalise.h"
 #include "base/text.h"
@@ -111,7 +110,7 @@ host::Path LayerMaker::make(const PlannedLayer& layer, const std::vector<Digest>
   });
   // A copy is exact already, and may put what a step would only leave behind, such as ssh host keys of a test machine.
   if (layer.step == nullptr || !std::holds_alternative<spec::CopyStep>(layer.step->action)) normalise(tree, started);
-  make_erofs(tree, work / "layer.erofs");
+  store::make_erofs(tree, work / "layer.erofs");
   return work / "layer.erofs";
 }
 

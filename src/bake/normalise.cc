@@ -106,7 +106,7 @@ void fix_entry(const fs::path& path, std::int64_t started_ms) {
   struct stat info {};
   if (::lstat(path.c_str(), &info) != 0)
     throw Error(ErrorCode::io, fmt::format("{}: {}", path.string(), std::strerror(errno)));
-  remove_overlay_notes(path);
+  store::remove_overlay_notes(path);
   if (S_ISDIR(info.st_mode)) {
     for (const std::string& name : host::list_folder(path)) fix_entry(path / name, started_ms);
   }

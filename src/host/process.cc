@@ -436,6 +436,7 @@ std::string package_of(const std::string& program) {
       {"systemd-nspawn", "systemd-container"},
       {"nft", "nftables"},
       {"mkfs.erofs", "erofs-utils"},
+      {"mkfs.ext4", "e2fsprogs"},
       {"ip", "iproute2"},
       {"losetup", "mount"},
       {"systemd-run", "systemd"},

@@ -162,12 +162,13 @@ Check disk_check(host::Path folder) {
 
 std::vector<Check> check_host(const host::Path& folder) {
   std::vector<Check> checks = {root_check()};
-  for (const char* name : {"systemd-nspawn", "ip", "nft", "haproxy", "mkfs.erofs", "mmdebstrap"}) {
+  for (const char* name : {"systemd-nspawn", "ip", "nft", "haproxy", "mkfs.erofs", "mkfs.ext4", "mmdebstrap"}) {
     checks.push_back(program(name, true));
   }
   checks.push_back(program("slirp4netns", true));
   checks.push_back(file_system("erofs"));
   checks.push_back(file_system("overlay"));
+  checks.push_back(file_system("ext4"));
   checks.push_back(device("kernel: loop devices", "/dev/loop-control", "loop", true,
                           "Load the kernel module (modprobe loop), or give the container its loop devices."));
   checks.push_back(device("kernel: tun", "/dev/net/tun", "tun", true,

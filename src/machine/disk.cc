@@ -136,8 +136,11 @@ Disk make_disk(const host::Path& folder, const Layers& layers, const Spec& spec)
   }
   if (top_first.empty())
     throw Error(ErrorCode::invalid, fmt::format("the image {} has no layers", spec.image.digest.str()));
-  const std::string upper =
-      fmt::format(",upperdir=../instances/{0}/disk/upper,workdir=../instances/{0}/disk/work", spec.id);
+  // What it writes must mean the same on top of the same layers elsewhere: no redirects, no copies without content.
+  const std::string upper = fmt::format(
+      ",upperdir=../instances/{0}/disk/upper,workdir=../instances/{0}/disk/work"
+      ",redirect_dir=off,metacopy=off",
+      spec.id);
   for (const char* name : {"root", "rw", "disk/upper", "disk/work"}) host::make_folders(folder / name);
   make_seed(folder, top_first, spec);
 

@@ -1,12 +1,8 @@
 // Layers: see layers.h.
 #include "machine/layers.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <linux/loop.h>
-#include <sys/ioctl.h>
 #include <sys/mount.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -16,38 +12,12 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "host/clock.h"
+#include "machine/internal/loop_device.h"
 
 namespace kiln::machine {
 namespace {
 
-constexpr int kLoopTries = 64;      // others on this host may take the device that the kernel has just named as free
 constexpr int kUnmountTries = 200;  // times 5 ms: a machine that was killed lets go within that time
-
-// The device is its mount's: it goes with it (autoclear).
-host::FileDescriptor loop_device(const host::Path& file, std::string& device) {
-  const host::FileDescriptor backing(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!backing) throw Error(ErrorCode::io, fmt::format("cannot open {}: {}", file.string(), std::strerror(errno)));
-  const host::FileDescriptor control(::open("/dev/loop-control", O_RDWR | O_CLOEXEC));
-  if (!control) {
-    throw Error(errno == EACCES || errno == EPERM ? ErrorCode::denied : ErrorCode::unsupported,
-                fmt::format("cannot open /dev/loop-control: {}", std::strerror(errno)),
-                "Run it as root, and load the kernel module: modprobe loop");
-  }
-  for (int attempt = 0; attempt < kLoopTries; ++attempt) {
-    const int number = ::ioctl(control.get(), LOOP_CTL_GET_FREE);
-    if (number < 0) break;
-    device = fmt::format("/dev/loop{}", number);
-    host::FileDescriptor loop(::open(device.c_str(), O_RDWR | O_CLOEXEC));
-    if (!loop) continue;
-    loop_config config{};
-    config.fd = static_cast<std::uint32_t>(backing.get());
-    config.info.lo_flags = LO_FLAGS_READ_ONLY | LO_FLAGS_AUTOCLEAR;
-    if (::ioctl(loop.get(), LOOP_CONFIGURE, &config) == 0) return loop;
-    if (errno != EBUSY) break;
-  }
-  throw Error(ErrorCode::unsupported, fmt::format("no loop device for {}: {}", file.string(), std::strerror(errno)),
-              "Free loop devices (losetup -a shows them).");
-}
 
 std::string unescape(const std::string& text) {
   std::string out;
@@ -113,7 +83,7 @@ void Layers::mount_layer(const Digest& digest) {
   // The verdict is the store's; a layer that is mounted already was verified before.
   store_.verify(digest);
   std::string device;
-  const host::FileDescriptor loop = loop_device(store_.path_of(digest), device);
+  const host::FileDescriptor loop = loop_device(store_.path_of(digest), true, device);
   if (::mount(device.c_str(), target.c_str(), "erofs", MS_RDONLY | MS_NODEV, nullptr) != 0) {
     throw Error(errno == ENODEV ? ErrorCode::unsupported : ErrorCode::io,
                 fmt::format("cannot mount layer {} at {}: {}", digest.str(), target.string(), std::strerror(errno)),

@@ -18,6 +18,7 @@
 #include "machine/internal/disk.h"
 #include "machine/internal/life.h"
 #include "machine/internal/quick_file.h"
+#include "machine/internal/volume.h"
 #include "machine/namespaces.h"
 #include "machine/netns.h"
 #include "machine/slots.h"
@@ -135,6 +136,7 @@ host::ProcessRef start_machine(const Place& place, Layers& layers, const Spec& s
   write_record(folder, record);
   const std::vector<host::Path> cgroups = make_cgroups(place.host, place.name(spec.id), spec.limits);
   layers.hold(spec.id, spec.image);
+  attach_volume(folder, place.templates(), spec.disk_gib);
   const Disk disk = make_disk(folder, layers, spec);
   connect_machine(vpc_namespaces(place.options.slot) + spec.interface.vpc, place.name(spec.id), spec.id,
                   spec.interface);
@@ -187,6 +189,7 @@ void clear_processes(const Place& place, const std::string& id) {
 
 void remove_machine(const Place& place, const std::string& id) {
   const host::Path folder = place.folder(id);
+  thaw_volume(folder);  // who waits for a frozen one cannot be killed, and it would outlive its mount
   clear_processes(place, id);
   disconnect_machine(place.name(id));
   unmount_disk(folder);
@@ -231,6 +234,7 @@ std::vector<std::string> remove_all_machines(const host::Path& folder, int slot)
   for (const std::string& name : machine_namespaces(slot)) attempt([&] { remove_namespace(name); });
   for (const MountLine& mount : mounts_below(folder / "layers")) attempt([&] { unmount(mount.target); });
   attempt([&] { host::remove_tree(folder / "layers"); });
+  attempt([&] { host::remove_tree(place.templates()); });
   return problems;
 }
 

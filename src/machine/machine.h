@@ -41,7 +41,12 @@ struct Spec {
   Interface interface;
   Limits limits;
   std::string type;  // "t3.micro"; simulated machines may take their start time from it
+  // What it can write, file system and all; a guest that has written it gets ENOSPC. Of the launch: a start keeps it.
+  std::uint64_t disk_gib = 8;
 };
+
+// Layers of an image that a machine can run from: the options of their mount have one page, 65 bytes a layer.
+inline constexpr std::size_t kLayersMost = 56;
 
 // What the machine does, as its host sees it. `running`: init has been started and has not ended.
 enum class State { starting, running, stopping, stopped, gone };
@@ -56,6 +61,7 @@ struct Exit {
 inline constexpr std::string_view kNothingLeft = "nothing is left of it; a region that is stopped ends its machines";
 
 using Done = std::function<void(std::exception_ptr)>;  // null: it is done
+using Captured = std::function<void(std::exception_ptr, const Digest& image)>;
 
 class Machines {
  public:
@@ -72,6 +78,11 @@ class Machines {
   virtual void reboot(const std::string& id, Duration deadline, Done done) = 0;
   // Ends it as `stop` does and removes its disk, network and limits. Ending what has ended is fine.
   virtual void terminate(const std::string& id, Duration deadline, Done done) = 0;
+
+  // Makes an image of what it was launched from and of what it has written since, in the store. Of one that runs, as
+  // its disk is at one moment, with what has left the guest's programs by then. No other call for it until it is done,
+  // except `terminate`.
+  virtual void capture(const std::string& id, Captured done) = 0;
 
   virtual State state(const std::string& id) const = 0;
   virtual std::string console(const std::string& id) const = 0;  // at most the last 64 KiB, as EC2 keeps

@@ -11,8 +11,10 @@
 #include <utility>
 
 #include "base/text.h"
+#include "machine/internal/capture.h"
 #include "machine/internal/life.h"
 #include "machine/internal/quick_file.h"
+#include "machine/internal/volume.h"
 #include "machine/layers.h"
 #include "machine/namespaces.h"
 #include "machine/slots.h"
@@ -55,8 +57,8 @@ void finish(Machine& machine, std::exception_ptr failure) {
 }  // namespace
 
 struct NspawnMachines::Box : std::enable_shared_from_this<Box> {
-  Box(host::Loop& l, const store::Store& store, NspawnOptions options)
-      : loop(l), place{std::move(options), host_limits()}, layers(store, place.options.folder / "layers") {}
+  Box(host::Loop& l, store::Store& s, NspawnOptions options)
+      : loop(l), store(s), place{std::move(options), host_limits()}, layers(store, place.options.folder / "layers") {}
 
   Machine& known(const std::string& id) {
     const auto found = machines.find(id);
@@ -109,6 +111,7 @@ struct NspawnMachines::Box : std::enable_shared_from_this<Box> {
   Error start_error(const Machine& machine, const std::string& what) const;
 
   host::Loop& loop;
+  store::Store& store;
   Place place;
   Layers layers;
   std::map<std::string, Machine> machines;
@@ -322,7 +325,7 @@ void NspawnMachines::Box::look_at(Machine& machine) {
 
 // ---- the contract
 
-NspawnMachines::NspawnMachines(host::Loop& loop, const store::Store& store, NspawnOptions options)
+NspawnMachines::NspawnMachines(host::Loop& loop, store::Store& store, NspawnOptions options)
     : box_(std::make_shared<Box>(loop, store, std::move(options))) {}
 
 NspawnMachines::~NspawnMachines() { box_->loop.cancel(box_->timer); }
@@ -396,6 +399,27 @@ void NspawnMachines::terminate(const std::string& id, Duration deadline, Done do
   box_->remove(machine, nullptr);
 }
 
+void NspawnMachines::capture(const std::string& id, Captured done) {
+  const bool running = box_->known(id).state == State::running;
+  Machine& machine = box_->in_state(id, running ? State::running : State::stopped, "captured");
+  auto image = std::make_shared<Digest>();
+  box_->step(
+      id,
+      [self = box_, spec = machine.spec, running, image] {
+        const host::Path folder = self->place.folder(spec.id);
+        attach_volume(folder, self->place.templates(), spec.disk_gib);
+        *image = capture_disk(self->store, folder, spec, running);
+      },
+      [box = box_.get(), image, done = std::move(done)](Machine& then, std::exception_ptr failure) {
+        if (then.terminating && then.supervisor) {
+          box->ask(then, Duration(0));
+        } else if (then.terminating) {
+          box->remove(then, nullptr);
+        }
+        done(failure, *image);
+      });
+}
+
 State NspawnMachines::state(const std::string& id) const {
   if (!box_->machines.contains(id) && box_->gone.contains(id)) return State::gone;
   return box_->known(id).state;
@@ -441,6 +465,7 @@ std::vector<std::string> NspawnMachines::adopt(const std::vector<Spec>& known) {
     }
     Machine& machine = box.machines[id];
     machine.spec = spec->second;
+    thaw_volume(box.place.folder(id));
     try {
       box.layers.hold(id, machine.spec.image);
     } catch (const Error&) {

@@ -1,9 +1,10 @@
 // NspawnMachines: machines that are systemd-nspawn containers booting the image's own init.
 //
 // A machine's folder `<folder>/instances/<id>`: machine.json (what it is and what we are doing with it; written before
-// the act), seed/ (hostname, machine id, resolver: a layer of its own on top of the image's), disk/ (what it has
-// written), root (its root file system, mounted), rw (of a read-only image: where its writable folders are), status and
-// console.log (its supervisor's). A read-only image's root has no writable layer at all: writing fails with EROFS
+// the act), seed/ (hostname, machine id, resolver: a layer of its own on top of the image's), disk.ext4
+// (its volume, a file system of the disk's size), disk/ (that volume, mounted: what it has written), root (its root
+// file system, mounted), rw (of a read-only image: where its writable folders are), status and console.log (its
+// supervisor's). A read-only image's root has no writable layer at all: writing fails with EROFS
 // outside the image's `writable`, /run, /tmp, /var/tmp and /var/lib/systemd. Processes, mounts, namespaces and cgroups
 // are named kiln<slot>-<id>, outlive this object and are found again by `adopt`.
 #pragma once
@@ -31,7 +32,7 @@ struct NspawnOptions {
 class NspawnMachines final : public Machines {
  public:
   // Both must outlive this. Call it on the loop's thread, and destroy it there or after the loop has ended.
-  NspawnMachines(host::Loop& loop, const store::Store& store, NspawnOptions options);
+  NspawnMachines(host::Loop& loop, store::Store& store, NspawnOptions options);
   ~NspawnMachines() override;  // machines live on
 
   void launch(const Spec& spec, Done done) override;
@@ -40,6 +41,7 @@ class NspawnMachines final : public Machines {
   void resize(const std::string& id, const Limits& limits) override;
   void reboot(const std::string& id, Duration deadline, Done done) override;
   void terminate(const std::string& id, Duration deadline, Done done) override;
+  void capture(const std::string& id, Captured done) override;
   State state(const std::string& id) const override;
   std::string console(const std::string& id) const override;
   void on_exit(std::function<void(const Exit&)> listener) override;

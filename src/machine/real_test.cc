@@ -1,11 +1,16 @@
 // Real machines on a real network: boots a small Debian several times. Needs root and this host's kernel; the first run
 // fetches the root file system with mmdebstrap and keeps it in $KILN_TEST_CACHE.
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -141,7 +146,7 @@ Spec spec_of(int number, const store::Image& image, std::uint64_t memory = 512ul
 // A control plane that launches two machines and does nothing else until it is killed.
 int control_plane(const std::vector<std::string>& arguments) {
   host::ThreadLoop loop(wall(), 4);
-  const store::Store store(arguments.at(2));
+  store::Store store(arguments.at(2));
   NspawnOptions options;
   options.folder = arguments.at(0);
   options.slot = static_cast<int>(parse_int(arguments.at(1)).value());
@@ -265,6 +270,29 @@ class RealMachines : public ::testing::Test {
   std::string terminate(const Spec& spec) {
     return call(
         [&](NspawnMachines& machines, Done done) { machines.terminate(spec.id, Duration(5000), std::move(done)); });
+  }
+  // What it was given; a failure is a failure of the test.
+  store::Image capture(const Spec& spec) {
+    Digest image;
+    EXPECT_EQ(call([&](NspawnMachines& machines, Done done) {
+                machines.capture(spec.id, [&image, done](std::exception_ptr failure, const Digest& digest) {
+                  image = digest;
+                  done(failure);
+                });
+              }),
+              "");
+    return shared_->store.image(image);
+  }
+  std::string capture_failure(const Spec& spec) {
+    std::string said;
+    host::call_on(running_->loop, [&] {
+      try {
+        machines_->capture(spec.id, [](std::exception_ptr, const Digest&) {});
+      } catch (const Error& error) {
+        said = error.message();
+      }
+    });
+    return said;
   }
   State state_of(const Spec& spec) {
     State state{};
@@ -422,6 +450,102 @@ TEST_F(RealMachines, AnImageThatIsNotReadOnlyMayBeWritten) {
   EXPECT_LT(wall().uptime() - asked, Duration(50'000)) << "a machine that has only begun to boot can be stopped too";
   ASSERT_EQ(call([&](auto& machines, Done done) { machines.start(one.id, std::move(done)); }), "");
   EXPECT_EQ(inside(one, "cat /etc/x; ls /var/www/html").out, "kept\nindex.nginx-debian.html\n");
+}
+
+// Of one that runs and of one that is stopped; what was removed or replaced is, in the image too.
+TEST_F(RealMachines, AnImageOfAMachineHoldsWhatItHasWritten) {
+  Spec one = spec(10);
+  one.image = shared_->writable_image;
+  ASSERT_EQ(launch(one), "");
+  ASSERT_TRUE(wait_for([&] { return inside(one, "systemctl is-system-running").out == "running\n"; }));
+  ASSERT_EQ(
+      inside(one,
+             "set -e; useradd --create-home worker; echo mine > /home/worker/note; chown worker: /home/worker/note;"
+             "echo changed > /etc/issue; rm /etc/debian_version; rm -r /var/www/html; mkdir /var/www/html;"
+             "echo new > /var/www/html/index.html; cp /bin/true /usr/local/bin/raised;"
+             "chmod 4755 /usr/local/bin/raised; ln /etc/issue /etc/issue.linked; ln -s issue /etc/issue.symbolic;"
+             "mkfifo /srv/pipe; touch /run/x /tmp/x")
+          .err,
+      "");
+  const std::string root = fmt::format("/proc/{}/root", status(one).init.pid);
+  ASSERT_EQ(::setxattr((root + "/etc/issue").c_str(), "user.colour", "red", 3, 0), 0);
+  const host::FileDescriptor listener(::socket(AF_UNIX, SOCK_STREAM, 0));
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  (root + "/srv/socket").copy(address.sun_path, sizeof address.sun_path - 1);
+  ASSERT_EQ(::bind(listener.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+
+  const auto began = wall().uptime();
+  const store::Image taken = capture(one);
+  fmt::print("an image of a running machine after {} ms\n", (wall().uptime() - began).count());
+  ASSERT_EQ(taken.layers.size(), one.image.layers.size() + 1);
+  EXPECT_EQ(inside(one, "echo after > /srv/after").err, "") << "it goes on";
+
+  Spec two = spec(11);
+  two.image = taken;
+  ASSERT_EQ(launch(two), "");
+  EXPECT_EQ(
+      inside(two,
+             "cat /etc/issue /home/worker/note; stat -c '%U %a' /home/worker/note /usr/local/bin/raised;"
+             "ls /var/www/html /etc/debian_version /srv/socket /srv/after /tmp/x 2>/dev/null; stat -c %h /etc/issue;"
+             "readlink /etc/issue.symbolic; stat -c %F /srv/pipe; hostname")
+          .out,
+      "changed\nmine\nworker 644\nroot 4755\n/var/www/html:\nindex.html\n2\nissue\nfifo\nip-172-31-0-11\n");
+  char colour[8] = {};
+  EXPECT_EQ(::getxattr(fmt::format("/proc/{}/root/etc/issue", status(two).init.pid).c_str(), "user.colour", colour, 8),
+            3);
+  EXPECT_EQ(inside(two, "rm -r /home/worker; cat /etc/machine-id").out, machine_id_of(two.id) + "\n");
+
+  ASSERT_EQ(call([&](auto& machines, Done done) { machines.stop(two.id, Duration(10'000), std::move(done)); }), "");
+  Spec three = spec(12);
+  three.image = capture(two);
+  ASSERT_EQ(three.image.layers.size(), taken.layers.size() + 1);
+  EXPECT_EQ(launch(three), "");
+  EXPECT_EQ(inside(three, "ls -d /home/worker /etc/issue 2>/dev/null").out, "/etc/issue\n");
+  EXPECT_THAT(capture_failure(spec(13)), HasSubstr("does not exist"));
+  ASSERT_EQ(inside(three, "truncate -s 9G /srv/hole").err, "");
+  EXPECT_THAT(call([&](NspawnMachines& machines, Done done) {
+                machines.capture(three.id, [done](std::exception_ptr failure, const Digest&) { done(failure); });
+              }),
+              HasSubstr("more bytes"))
+      << "it would be written whole";
+}
+
+TEST_F(RealMachines, AFullDiskIsTheGuestsOwnMatter) {
+  Spec one = spec(10);
+  one.disk_gib = 1;
+  const Spec two = spec(11);
+  network_->apply({port(one, {http_from("0.0.0.0/0")}), port(two, {http_from("0.0.0.0/0")})});
+  ASSERT_EQ(launch(one), "");
+  ASSERT_EQ(launch(two), "");
+  EXPECT_THAT(inside(one, "dd if=/dev/zero of=/srv/data/fill bs=1M").err, HasSubstr("No space left on device"));
+  const auto written = std::filesystem::file_size(state() / "instances" / one.id / "disk/upper/srv/data/fill");
+  EXPECT_GT(written, 900ull << 20);
+  EXPECT_LT(written, 1ull << 30);
+  EXPECT_TRUE(serves(two));
+  EXPECT_EQ(inside(two, "echo kept > /srv/data/x").err, "");
+  EXPECT_TRUE(serves(one)) << "what only reads goes on";
+  EXPECT_EQ(inside(one, "rm /srv/data/fill; echo kept > /srv/data/x").err, "");
+  ASSERT_EQ(call([&](auto& machines, Done done) { machines.stop(one.id, Duration(10'000), std::move(done)); }), "");
+  ASSERT_EQ(call([&](auto& machines, Done done) { machines.start(one.id, std::move(done)); }), "");
+  EXPECT_EQ(inside(one, "cat /srv/data/x").out, "kept\n");
+}
+
+// Whoever was reading a disk when he was killed left its writers waiting.
+TEST_F(RealMachines, ADiskThatWasLeftFrozenGoesOn) {
+  const Spec one = spec(10);
+  ASSERT_EQ(launch(one), "");
+  const auto freeze = [&] {
+    const host::FileDescriptor disk(
+        ::open((state() / "instances" / one.id / "disk").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    return ::ioctl(disk.get(), FIFREEZE, 0);
+  };
+  ASSERT_EQ(freeze(), 0);
+  drop_machines();
+  make_machines();
+  host::call_on(running_->loop, [&] { EXPECT_THAT(machines_->adopt({one}), ::testing::ElementsAre(one.id)); });
+  EXPECT_EQ(inside(one, "touch /srv/data/x && echo written").out, "written\n");
+  ASSERT_EQ(freeze(), 0) << "and its removal, when all are removed, leaves nothing either";
 }
 
 TEST_F(RealMachines, SecurityGroupsHoldBothWays) {

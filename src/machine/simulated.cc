@@ -50,6 +50,7 @@ struct SimulatedMachines::Box {
     host::TimerId timer = 0;  // the end of what is under way, or the death that is to come
     bool busy = false;        // a call is under way
     bool rebooting = false;   // it is a reboot
+    bool capturing = false;
     bool terminating = false;
     Done under_way;  // of the call that is under way; given an Error(cancelled) when `terminate` overtakes it
     std::vector<Done> terminated;  // who waits for the end of `terminate`
@@ -111,7 +112,7 @@ struct SimulatedMachines::Box {
   // Starts a call that takes `delay` and then does `end`.
   void begin(const std::string& id, Duration delay, std::function<void(Machine&)> end, Done done) {
     Machine& machine = known(id);
-    KILN_ASSERT(!machine.busy, "one call at a time for a machine");
+    KILN_ASSERT(!machine.busy && !machine.capturing, "one call at a time for a machine");
     machine.busy = true;
     machine.under_way = of_this_life(std::move(done));
     set_timer(machine, delay, [this, id, end = std::move(end)] {
@@ -155,6 +156,7 @@ struct SimulatedMachines::Box {
   bool attached = true;
   std::uint64_t life = 0;  // of the control plane; callbacks of an earlier one are dropped
   std::size_t launched = 0;
+  std::size_t captured = 0;
 };
 
 SimulatedMachines::SimulatedMachines(host::Loop& loop, host::Random& random, Policy policy)
@@ -250,6 +252,29 @@ void SimulatedMachines::terminate(const std::string& id, Duration deadline, Done
   box.set_timer(machine, takes, [&box, id] { box.finish_terminate(id); });
 }
 
+void SimulatedMachines::capture(const std::string& id, Captured done) {
+  Box& box = *box_;
+  Box::Machine& machine = box.known(id);
+  if (machine.state != State::running && machine.state != State::stopped) {
+    throw Error(ErrorCode::conflict, fmt::format("machine {} is busy and cannot be captured", id));
+  }
+  KILN_ASSERT(!machine.busy && !machine.capturing, "one call at a time for a machine");
+  machine.capturing = true;
+  ++box.captured;
+  box.loop.after(machine.behaviour.capture, [&box, id, done = std::move(done), caller = box.life] {
+    if (caller != box.life) return;
+    const auto found = box.machines.find(id);
+    if (found == box.machines.end()) {
+      const Error overtaken(ErrorCode::cancelled, fmt::format("machine {} was terminated meanwhile", id));
+      return done(std::make_exception_ptr(overtaken), Digest());
+    }
+    found->second.capturing = false;
+    const auto& failure = found->second.behaviour.capture_failure;
+    if (failure) return done(std::make_exception_ptr(Error(ErrorCode::disk_full, *failure)), Digest());
+    done(nullptr, found->second.spec.image.digest);
+  });
+}
+
 State SimulatedMachines::state(const std::string& id) const {
   if (!box_->machines.contains(id) && box_->used.contains(id)) return State::gone;
   return box_->known(id).state;
@@ -272,6 +297,7 @@ std::vector<std::string> SimulatedMachines::adopt(const std::vector<Spec>& known
       lost.push_back(id);
       continue;
     }
+    machine.capturing = false;
     if (machine.busy) {
       // Nobody waits for it any more: a start has not happened, and what was to stop or reboot runs still.
       box.loop.cancel(machine.timer);
@@ -348,6 +374,8 @@ std::vector<std::string> SimulatedMachines::ids() const {
 const Spec& SimulatedMachines::spec(const std::string& id) const { return box_->known(id).spec; }
 
 std::size_t SimulatedMachines::launches() const { return box_->launched; }
+
+std::size_t SimulatedMachines::captures() const { return box_->captured; }
 
 int SimulatedMachines::boots(const std::string& id) const { return box_->known(id).boots; }
 

@@ -28,7 +28,9 @@ struct Behaviour {
   Duration serves{600};                       // init runs → its service answers; before that connections are refused
   Duration stop{500};                         // asked to stop → gone, unless the deadline is shorter
   std::optional<Duration> dies;               // init runs → ends by itself
-  int failing_ends = 0;                       // so many calls of stop and terminate fail, and change nothing
+  Duration capture{300};
+  std::optional<std::string> capture_failure;  // each capture fails with this, after `capture`
+  int failing_ends = 0;                        // so many calls of stop and terminate fail, and change nothing
   // What its service answers, by port, path and time since it serves: an HTTP status, 0 = connection refused, -1 = no
   // answer. Null: 200 to everything on every port.
   std::function<int(int port, const std::string& path, Duration serving)> http;
@@ -50,6 +52,8 @@ class SimulatedMachines final : public Machines {
   void resize(const std::string& id, const Limits& limits) override;
   void reboot(const std::string& id, Duration deadline, Done done) override;
   void terminate(const std::string& id, Duration deadline, Done done) override;
+  // The image is the machine's own: it has written nothing.
+  void capture(const std::string& id, Captured done) override;
   State state(const std::string& id) const override;
   std::string console(const std::string& id) const override;
   void on_exit(std::function<void(const Exit&)> listener) override;
@@ -70,6 +74,7 @@ class SimulatedMachines final : public Machines {
   std::vector<std::string> ids() const;
   const Spec& spec(const std::string& id) const;
   std::size_t launches() const;            // since the beginning, with the failed ones
+  std::size_t captures() const;            // since the beginning, with the failed ones
   int boots(const std::string& id) const;  // how often its init has begun to run
 
  private:

@@ -5,6 +5,8 @@
 #include <utility>
 #include <vector>
 
+#include "region/aws_regions.h"
+#include "region/ec2/ec2.h"
 #include "region/front/front_door.h"
 #include "region/region.h"
 #include "region/shares.h"
@@ -77,7 +79,23 @@ struct Partition::State {
     return accounts.try_emplace(account, *this, account).first->second.iam;
   }
 
-  Region& add(const Name& name) { return places.try_emplace(name, *this, name).first->second.region; }
+  Region& add(const Name& name) {
+    Region& made = places.try_emplace(name, *this, name).first->second.region;
+    made.look_at(
+        [this, name] {
+          std::vector<const ec2::Image*> shared;
+          for (const auto& [other, place] : places) {
+            if (other.second != name.second || other.first == name.first) continue;
+            const auto theirs = place.region.ec2().images_shared_with(name.first);
+            shared.insert(shared.end(), theirs.begin(), theirs.end());
+          }
+          return shared;
+        },
+        [this, name](const std::string& region) -> const ec2::Ec2* {
+          return find_aws_region(region) == nullptr ? nullptr : &of({name.first, region}).ec2();
+        });
+    return made;
+  }
 
   Region& of(const Name& name) {
     const auto found = places.find(name);

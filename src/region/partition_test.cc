@@ -143,6 +143,22 @@ TEST_F(PartitionTest, OneNetworkHoldsTheMachinesOfAllRegions) {
   EXPECT_THAT(addresses, SizeIs(2)) << "they share one host's loopback";
 }
 
+TEST_F(PartitionTest, AnImageIsCopiedFromAnotherRegion) {
+  run_one("us-east-1");
+  ec2::CopyImageRequest copy;
+  copy.name = "copied";
+  copy.source_image_id = call<ec2::DescribeImages>("us-east-1", {}).images.at(0).image_id;
+  copy.source_region = "us-east-1";
+  const std::string made = call<ec2::CopyImage>("eu-west-1", copy).image_id.value();
+  ec2::DescribeImagesRequest ask;
+  ask.image_ids = {made};
+  EXPECT_EQ(call<ec2::DescribeImages>("eu-west-1", ask).images.at(0).source_image_region, "us-east-1");
+  EXPECT_THROW(call<ec2::DescribeImages>("us-east-1", ask), ApiError) << "the copy is in its own region";
+  copy.name = "from nowhere";
+  copy.source_region = "ap-south-1";
+  EXPECT_THROW(call<ec2::CopyImage>("eu-west-1", copy), ApiError) << "a region that has no such image";
+}
+
 TEST_F(PartitionTest, LoadBalancersOfTwoRegionsHaveTheirOwnAddresses) {
   EXPECT_NE(balancer_in("us-east-1"), balancer_in("eu-west-1"));
 }

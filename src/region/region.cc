@@ -150,5 +150,13 @@ void Region::resume(const std::vector<std::string>& alive) {
 
 void Region::machine_ended(const machine::Exit& exit) { state_->ec2.machine_ended(exit); }
 const Handlers& Region::handlers() const { return state_->handlers; }
+const ec2::Ec2& Region::ec2() const { return state_->ec2; }
+
+void Region::look_at(const std::function<std::vector<const ec2::Image*>()>& shared_images,
+                     const std::function<const ec2::Ec2*(const std::string&)>& own_regions) {
+  state_->ec2.set_foreign_images(shared_images);
+  state_->ec2.set_other_regions(own_regions);
+  if (state_->replica) state_->replica->set_foreign_images(shared_images);
+}
 
 }  // namespace kiln::region

@@ -25,6 +25,11 @@
 
 namespace kiln::region {
 
+namespace ec2 {
+class Ec2;
+struct Image;
+}  // namespace ec2
+
 // What it stands on; all must outlive it.
 struct RegionParts {
   host::Loop& loop;
@@ -56,6 +61,11 @@ class Region {
 
   void machine_ended(const machine::Exit& exit);
   const Handlers& handlers() const;
+
+  // What EC2 shows to other accounts and regions, and what it sees of them. Before `load`.
+  const ec2::Ec2& ec2() const;
+  void look_at(const std::function<std::vector<const ec2::Image*>()>& shared_images,
+               const std::function<const ec2::Ec2*(const std::string& region)>& own_regions);
 
  private:
   struct State;

@@ -103,6 +103,7 @@ class WatchedMachines final : public machine::Machines {
     watch_.ending(id);
     machines_.terminate(id, deadline, std::move(done));
   }
+  void capture(const std::string& id, machine::Captured done) override { machines_.capture(id, std::move(done)); }
   machine::State state(const std::string& id) const override { return machines_.state(id); }
   std::string console(const std::string& id) const override { return machines_.console(id); }
   void on_exit(std::function<void(const machine::Exit&)> listener) override { machines_.on_exit(std::move(listener)); }

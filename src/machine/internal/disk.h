@@ -1,8 +1,9 @@
 // Disk: a machine's root file system: overlays on its image's layers.
 //
 // Below the machine's folder: `seed` (a layer of our own on top of the image's: hostname, machine id, resolver, mount
-// points), `disk` (what the machine has written), `root` (mounted), and of a read-only image `rw` (mounted): the same
-// tree with `disk` on top, from which the writable folders are bound into the read-only root.
+// points), `disk` (its mounted volume, see volume.h: what the machine has written), `root` (mounted), and of a
+// read-only image `rw` (mounted): the same tree with `disk` on top, from which the writable folders are bound into the
+// read-only root.
 #pragma once
 
 #include <string>

@@ -27,7 +27,8 @@ struct Place {
   NspawnOptions options;
   HostLimits host;
   host::Path folder(const std::string& id) const { return options.folder / "instances" / id; }
-  std::string name(const std::string& id) const;  // "kiln7-i-0abc"
+  host::Path templates() const { return options.folder / "volumes"; }  // empty disks, to be copied
+  std::string name(const std::string& id) const;                       // "kiln7-i-0abc"
 };
 
 // The folder that machines' folders are in, for root only: a guest's disk holds files that are setuid for every user

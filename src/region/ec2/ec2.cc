@@ -35,8 +35,9 @@ Ec2::Ec2(host::Loop& loop, host::Random& random, Tables& journal, machine::Machi
 Ec2::~Ec2() = default;
 
 void Ec2::read(const Tables& tables) {
-  for (const char* table : {kInstanceTable, kImageTable, kTemplateTable, kGroupTable, kKeyTable, kTokenTable,
-                            kAddressTable, kVpcTable, kSubnetTable, kRouteTable, kGatewayTable}) {
+  for (const char* table :
+       {kInstanceTable, kImageTable, kVolumeTable, kSnapshotTable, kTemplateTable, kGroupTable, kKeyTable, kTokenTable,
+        kAddressTable, kVpcTable, kSubnetTable, kRouteTable, kGatewayTable}) {
     for (const auto& [key, text] : tables.load(table)) replicate(table, key, text);
   }
 }
@@ -44,6 +45,7 @@ void Ec2::read(const Tables& tables) {
 void Ec2::load() {
   State& s = *state_;
   read(s.journal);
+  s.complete_disks();
   s.vpcs.ensure_default();
   const std::string default_group = s.vpcs.fixed_id("sg-", "default");
   if (!s.groups.contains(default_group)) s.make_default_group(default_group, s.vpcs.default_vpc().id);
@@ -57,6 +59,8 @@ void Ec2::replicate(const std::string& table, const std::string& key, const std:
   if (table == kAddressTable) take(s.elastic, read_address);
   if (table == kInstanceTable) take(s.instances, read_instance);
   if (table == kImageTable) take(s.images, read_image);
+  if (table == kVolumeTable) take(s.volumes, read_volume);
+  if (table == kSnapshotTable) take(s.snapshots, read_snapshot);
   if (table == kTemplateTable) take(s.templates, read_launch_template);
   if (table == kGroupTable) take(s.groups, read_security_group);
   if (table == kKeyTable) take(s.keys, read_key_pair);
@@ -67,6 +71,8 @@ void Ec2::connect() { state_->apply_network(); }
 
 void Ec2::State::save(const Instance& instance) { journal.put(kInstanceTable, instance.id, write_record(instance)); }
 void Ec2::State::save(const Image& image) { journal.put(kImageTable, image.id, write_record(image)); }
+void Ec2::State::save(const Volume& volume) { journal.put(kVolumeTable, volume.id, write_record(volume)); }
+void Ec2::State::save(const Snapshot& snapshot) { journal.put(kSnapshotTable, snapshot.id, write_record(snapshot)); }
 void Ec2::State::save(const LaunchTemplate& value) { journal.put(kTemplateTable, value.id, write_record(value)); }
 void Ec2::State::save(const SecurityGroup& group) { journal.put(kGroupTable, group.id, write_record(group)); }
 void Ec2::State::save(const Address& address) { journal.put(kAddressTable, address.id, write_record(address)); }

@@ -3,7 +3,7 @@
 //
 // It lives on the region's loop. Every change is in the journal before the turn ends. What a caller did wrong is an
 // ApiError with AWS's code. After a restart it is told which machines outlived us, and whatever was under way (a
-// launch, a stop, an end) is gone on with. Not modelled: status checks that fail, volumes and
+// launch, a stop, an end, an image) is gone on with. Not modelled: status checks that fail, volumes besides the root's,
 // interfaces beyond their ids.
 #pragma once
 
@@ -51,6 +51,31 @@ struct RunRequest {
   int min_count = 1;
   int max_count = 1;
   std::string client_token;
+};
+
+struct ImageRequest {
+  std::string name;
+  std::string location;  // of RegisterImage; empty: the root device's snapshot
+  std::string description;
+  std::string architecture;  // empty: the content's
+  std::string root_device;   // empty: "/dev/xvda"
+  std::string imds_support;
+  std::vector<BlockDevice> devices;
+  Tags tags;
+  Tags snapshot_tags;
+};
+
+struct CopyRequest {
+  std::string source_image;
+  std::string source_region;
+  std::string name;
+  std::string description;
+  bool encrypted = false;
+  std::string kms_key;
+  bool copy_tags = false;
+  std::string client_token;
+  Tags tags;
+  Tags snapshot_tags;
 };
 
 class Ec2 {
@@ -112,14 +137,51 @@ class Ec2 {
   // Called on the loop after an instance's state changed; several may listen, none may throw.
   void on_instance_change(std::function<void(const Instance&, InstanceState before)> listener);
 
-  // Images.
-  const Image& register_image(const std::string& name, const std::string& location, const std::string& description,
-                              const std::string& architecture, const Tags& tags);
+  // Images: own ones, unless it says otherwise.
+  const Image& register_image(const ImageRequest& request);
+  // Pending until the instance's disk has been read: after it was powered down (and it is started again), unless
+  // `no_reboot`. An instance that is stopped is only read.
+  const Image& create_image(const std::string& instance_id, const ImageRequest& request, bool no_reboot);
+  const Image& copy_image(const CopyRequest& request);
   // Reads every byte of the image at a location once, so that `register_image` need not. From any thread; throws as it.
   void verify_image(const std::string& location) const;
-  void deregister_image(const std::string& id);
+  struct DeletedSnapshot {
+    std::string id;
+    std::string outcome;  // "success", "skipped": another image has it
+  };
+  std::vector<DeletedSnapshot> deregister_image(const std::string& id, bool delete_snapshots);
   const std::map<std::string, Image>& images() const;
-  const Image& image(const std::string& id) const;  // ApiError InvalidAMIID.NotFound, .Malformed
+  // Others' too that this account may see. ApiError InvalidAMIID.NotFound, .Malformed
+  const Image& image(const std::string& id) const;
+  std::vector<const Image*> visible_images() const;  // by id
+  void describe_image_as(const std::string& id, const std::string& description);
+  void share_image(const std::string& id, const SharingChange& change);
+  void reset_image_sharing(const std::string& id);
+  void require_tokens_of(const std::string& id);  // IMDS "v2.0", which cannot be taken back
+  void disable_image(const std::string& id);
+  void enable_image(const std::string& id);
+  void deprecate_image(const std::string& id, const std::optional<Time>& at);  // nothing: not any more
+  void protect_image(const std::string& id, bool cools_down);
+  void unprotect_image(const std::string& id);
+  // None of these is pending. Volumes never are.
+  bool images_settled(const std::vector<std::string>& ids) const;
+  bool snapshots_settled(const std::vector<std::string>& ids) const;
+  // What other accounts' images an account may see, for `set_foreign_images` of that account's Ec2 of the same region.
+  // What is returned holds until the next change of this Ec2.
+  std::vector<const Image*> images_shared_with(const std::string& account) const;
+  void set_foreign_images(std::function<std::vector<const Image*>()> visible);
+  // Where CopyImage looks for its source: null for a region that there is not.
+  void set_other_regions(std::function<const Ec2*(const std::string& region)> of_this_account);
+
+  // Disks.
+  const std::map<std::string, Volume>& volumes() const;
+  const Volume& volume(const std::string& id) const;  // ApiError InvalidVolume.NotFound
+  const Snapshot& create_snapshot(const std::string& volume_id, const std::string& description, const Tags& tags);
+  void delete_snapshot(const std::string& id);
+  const std::map<std::string, Snapshot>& snapshots() const;
+  const Snapshot& snapshot(const std::string& id) const;  // ApiError InvalidSnapshot.NotFound
+  void share_snapshot(const std::string& id, const SharingChange& change);
+  void reset_snapshot_sharing(const std::string& id);
 
   // Launch templates.
   const LaunchTemplate& create_launch_template(const std::string& name, const std::string& description,

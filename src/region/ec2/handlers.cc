@@ -13,6 +13,8 @@ void serve(Handlers& handlers, Ec2& ec2) {
   serve_instances(handlers, ec2);
   serve_instance_profiles(handlers, ec2);
   serve_images(handlers, ec2);
+  serve_image_attributes(handlers, ec2);
+  serve_disks(handlers, ec2);
   serve_launch_templates(handlers, ec2);
   serve_security_groups(handlers, ec2);
   serve_network(handlers, ec2);

@@ -13,6 +13,8 @@ void serve(Handlers& handlers, Ec2& ec2);
 void serve_instances(Handlers& handlers, Ec2& ec2);
 void serve_instance_profiles(Handlers& handlers, Ec2& ec2);
 void serve_images(Handlers& handlers, Ec2& ec2);
+void serve_image_attributes(Handlers& handlers, Ec2& ec2);
+void serve_disks(Handlers& handlers, Ec2& ec2);
 void serve_launch_templates(Handlers& handlers, Ec2& ec2);
 void serve_security_groups(Handlers& handlers, Ec2& ec2);
 void serve_network(Handlers& handlers, Ec2& ec2);
@@ -29,6 +31,7 @@ std::optional<ProfileSpec> profile_spec(const std::optional<Specification>& from
   if (!from || (!from->arn && !from->name)) return std::nullopt;
   return ProfileSpec{from->arn.value_or(""), from->name.value_or("")};
 }
+std::string protection_of(const Image& image);  // DeregistrationProtection
 std::vector<wire::ec2::Tag> to_wire(const Tags& tags);
 // The tags for one type of resource; ApiError InvalidParameterValue when another type is named.
 Tags tags_for(const std::vector<wire::ec2::TagSpecification>& specifications, std::string_view type);
@@ -45,7 +48,8 @@ bool listed(const std::vector<std::string>& wanted, const std::string& id);
 // "ip-172-31-0-10.ec2.internal"
 std::string private_name(const Ec2& ec2, const Instance& instance);
 std::vector<wire::ec2::GroupIdentifier> groups_of(const Ec2& ec2, const Instance& instance);
-std::vector<wire::ec2::InstanceBlockDeviceMapping> block_devices_of(const Instance& instance);
+std::vector<wire::ec2::InstanceBlockDeviceMapping> block_devices_of(const Ec2& ec2, const Instance& instance);
+std::string root_device_of(const Ec2& ec2, const Instance& instance);
 
 template <class Specification>
 std::optional<InterfaceData> interface_data_of(const wire::Shape& shape,

@@ -28,7 +28,7 @@ w::InstanceAttribute attribute_of(const Ec2& ec2, const Instance& one, const std
   } else if (attribute == "instanceInitiatedShutdownBehavior") {
     answer.instance_initiated_shutdown_behavior.emplace().value = one.shutdown_behavior;
   } else if (attribute == "rootDeviceName") {
-    answer.root_device_name.emplace().value = "/dev/xvda";
+    answer.root_device_name.emplace().value = root_device_of(ec2, one);
   } else if (attribute == "disableApiTermination") {
     answer.disable_api_termination.emplace().value = one.termination_protected;
   } else if (attribute == "disableApiStop") {
@@ -44,8 +44,8 @@ w::InstanceAttribute attribute_of(const Ec2& ec2, const Instance& one, const std
   } else if (attribute == "sriovNetSupport") {
     answer.sriov_net_support.emplace().value = "simple";
   } else if (attribute == "blockDeviceMapping") {
-    answer.root_device_name.emplace().value = "/dev/xvda";
-    answer.block_device_mappings = block_devices_of(one);
+    answer.root_device_name.emplace().value = root_device_of(ec2, one);
+    answer.block_device_mappings = block_devices_of(ec2, one);
   } else if (attribute == "productCodes") {
     // None.
   } else if (attribute == "kernel" || attribute == "ramdisk" || attribute == "enclaveOptions") {

@@ -5,7 +5,7 @@
 
 #include "base/encoding.h"
 #include "region/ec2/filters.h"
-#include "region/ec2/handlers.h"
+#include "region/ec2/handlers_disks.h"
 #include "region/ec2/state.h"
 
 namespace kiln::region::ec2 {
@@ -33,14 +33,21 @@ std::vector<w::GroupIdentifier> groups_of(const Ec2& ec2, const Instance& instan
   return out;
 }
 
-std::vector<w::InstanceBlockDeviceMapping> block_devices_of(const Instance& instance) {
+std::string root_device_of(const Ec2& ec2, const Instance& instance) {
+  const auto volume = ec2.volumes().find(instance.volume_id);
+  return volume == ec2.volumes().end() ? "/dev/xvda" : volume->second.device;
+}
+
+std::vector<w::InstanceBlockDeviceMapping> block_devices_of(const Ec2& ec2, const Instance& instance) {
+  const auto volume = ec2.volumes().find(instance.volume_id);
+  if (volume == ec2.volumes().end()) return {};
   w::InstanceBlockDeviceMapping root;
-  root.device_name = "/dev/xvda";
+  root.device_name = volume->second.device;
   root.ebs.emplace();
   root.ebs->volume_id = instance.volume_id;
   root.ebs->status = "attached";
-  root.ebs->attach_time = instance.launched;
-  root.ebs->delete_on_termination = true;
+  root.ebs->attach_time = volume->second.created;
+  root.ebs->delete_on_termination = volume->second.delete_on_termination;
   return {root};
 }
 
@@ -99,7 +106,7 @@ w::Instance to_wire(const Ec2& ec2, const Instance& instance) {
   out.architecture = "x86_64";
   out.hypervisor = "xen";
   out.virtualization_type = "hvm";
-  out.root_device_name = "/dev/xvda";
+  out.root_device_name = root_device_of(ec2, instance);
   out.root_device_type = "ebs";
   out.ebs_optimized = instance.ebs_optimized;
   out.ena_support = true;
@@ -136,7 +143,7 @@ w::Instance to_wire(const Ec2& ec2, const Instance& instance) {
   out.source_dest_check = true;
   out.security_groups = groups_of(ec2, instance);
   out.network_interfaces = {interface_of(ec2, instance, out.security_groups)};
-  out.block_device_mappings = block_devices_of(instance);
+  out.block_device_mappings = block_devices_of(ec2, instance);
   return out;
 }
 
@@ -155,7 +162,19 @@ std::optional<std::vector<std::string>> filter_values(const Ec2& ec2, const Inst
   if (name == "owner-id") return Values{ec2.options().account};
   if (name == "virtualization-type") return Values{"hvm"};
   if (name == "root-device-type") return Values{"ebs"};
-  if (name == "root-device-name") return Values{"/dev/xvda"};
+  const auto volume = ec2.volumes().find(one.volume_id);
+  const bool has_volume = volume != ec2.volumes().end();
+  if (name == "root-device-name" || name == "block-device-mapping.device-name") {
+    return Values{has_volume ? volume->second.device : ""};
+  }
+  if (name == "block-device-mapping.volume-id") return Values{has_volume ? one.volume_id : ""};
+  if (name == "block-device-mapping.status") return Values{has_volume ? "attached" : ""};
+  if (name == "block-device-mapping.attach-time") {
+    return Values{has_volume ? format_iso8601(volume->second.created) : ""};
+  }
+  if (name == "block-device-mapping.delete-on-termination") {
+    return Values{!has_volume ? "" : volume->second.delete_on_termination ? "true" : "false"};
+  }
   if (name == "state-reason-code") return Values{one.reason_code};
   if (name == "launch-index") return Values{std::to_string(one.launch_index)};
   if (name == "launch-time") return Values{format_iso8601(one.launched)};
@@ -292,11 +311,12 @@ RunRequest request_of(const w::RunInstancesRequest& input) {
                                 "Placement",
                                 "EbsOptimized",
                                 "Monitoring",
-                                "IamInstanceProfile",
                                 "NetworkInterfaces",
                                 "PrivateIpAddress",
                                 "DisableApiTermination",
-                                "DisableApiStop"});
+                                "DisableApiStop",
+                                "IamInstanceProfile",
+                                "BlockDeviceMappings"});
   RunRequest request;
   request.min_count = static_cast<int>(std::min<std::int64_t>(input.min_count.value_or(1), 100'000));
   request.max_count = static_cast<int>(std::min<std::int64_t>(input.max_count.value_or(1), 100'000));
@@ -326,6 +346,7 @@ RunRequest request_of(const w::RunInstancesRequest& input) {
     throw ApiError("InvalidParameterCombination",
                    "Network interfaces and an instance-level subnet ID may not be specified on the same request");
   }
+  data.devices = devices_of(input.block_device_mappings);
   if (input.placement) {
     only_within(*w::RunInstances::operation().input, "Placement", &*input.placement, {"AvailabilityZone", "Tenancy"});
     if (input.placement->tenancy.value_or("default") != "default") {

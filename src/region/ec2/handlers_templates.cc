@@ -5,7 +5,7 @@
 
 #include "base/text.h"
 #include "region/ec2/filters.h"
-#include "region/ec2/handlers.h"
+#include "region/ec2/handlers_disks.h"
 #include "region/ec2/state.h"
 
 namespace kiln::region::ec2 {
@@ -21,11 +21,13 @@ const wire::Shape* member_shape(const wire::Shape& shape, std::string_view name)
 }
 
 LaunchData data_of(const w::RequestLaunchTemplateData& input) {
-  only_within(*w::CreateLaunchTemplateVersion::operation().input, "LaunchTemplateData", &input,
-              {"ImageId", "InstanceType", "KeyName", "UserData", "SecurityGroupIds", "SecurityGroups",
-               "TagSpecifications", "InstanceInitiatedShutdownBehavior", "EbsOptimized", "Monitoring", "Placement",
-               "IamInstanceProfile", "NetworkInterfaces", "DisableApiTermination", "DisableApiStop"});
+  only_within(
+      *w::CreateLaunchTemplateVersion::operation().input, "LaunchTemplateData", &input,
+      {"ImageId", "InstanceType", "KeyName", "UserData", "SecurityGroupIds", "SecurityGroups", "TagSpecifications",
+       "InstanceInitiatedShutdownBehavior", "EbsOptimized", "Monitoring", "Placement", "NetworkInterfaces",
+       "DisableApiTermination", "DisableApiStop", "IamInstanceProfile", "BlockDeviceMappings"});
   LaunchData data;
+  data.devices = devices_of(input.block_device_mappings);
   data.image_id = input.image_id;
   data.instance_type = input.instance_type;
   data.key_name = input.key_name;
@@ -81,6 +83,7 @@ w::ResponseLaunchTemplateData to_wire(const LaunchData& data) {
   }
   out.security_group_ids = data.security_group_ids;
   out.security_groups = data.security_groups;
+  out.block_device_mappings = mappings_of<w::LaunchTemplateBlockDeviceMapping>(data.devices);
   for (const auto& [type, tags] : data.tags) {
     auto& specification = out.tag_specifications.emplace_back();
     specification.resource_type = type;

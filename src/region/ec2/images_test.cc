@@ -163,13 +163,18 @@ TEST_F(ImagesTest, AreFoundByOwnerNameTagAndState) {
   EXPECT_EQ(refusal<api::DescribeImages>(unknown), "InvalidAMIID.NotFound");
 }
 
-TEST_F(ImagesTest, ExecutableUsersAreHonouredOrRefused) {
+TEST_F(ImagesTest, ExecutableUsersAreThoseWithAnExplicitPermission) {
   std::string image = register_image();
   api::DescribeImagesRequest request;
   request.executable_users = {"self"};
-  EXPECT_THAT(call<api::DescribeImages>(request).images, SizeIs(1));
+  EXPECT_THAT(described(request), IsEmpty()) << "an owner needs none";
+  api::ModifyImageAttributeRequest share;
+  share.image_id = image;
+  share.launch_permission.emplace().add = {{std::nullopt, std::nullopt, testing::kAccount, std::nullopt}};
+  call<api::ModifyImageAttribute>(share);
+  EXPECT_THAT(described(request), ElementsAre(image));
   request.executable_users = {"all"};
-  EXPECT_THAT(call<api::DescribeImages>(request).images, SizeIs(0)) << "no image is public";
+  EXPECT_THAT(described(request), IsEmpty()) << "it is not public";
   request.executable_users = {"me"};
   EXPECT_EQ(refusal<api::DescribeImages>(request), "InvalidUserID.Malformed");
 }

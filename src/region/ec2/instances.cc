@@ -68,6 +68,10 @@ std::vector<const Instance*> Ec2::run_instances(const RunRequest& request) {
   }
   if (!data.image_id) throw ApiError("MissingParameter", "The request must contain the parameter ImageId");
   const Image& image = this->image(*data.image_id);
+  if (image.state != ImageState::available) {
+    throw ApiError("InvalidAMIID.Unavailable", fmt::format("The image ID '{}' is not available", image.id));
+  }
+  const BlockDevice root = s.root_volume_of(image, data.devices);
   std::string type_name = data.instance_type.value_or("m5.large");  // EC2's own default is m1.small, which is gone
   const InstanceType* type = find_instance_type(type_name);
   if (type == nullptr) {
@@ -121,6 +125,8 @@ std::vector<const Instance*> Ec2::run_instances(const RunRequest& request) {
         s.used_addresses.erase({one->vpc_id, one->private_address});
         s.public_addresses.release(one->public_address);
         s.journal.erase(kInstanceTable, one->id);
+        s.journal.erase(kVolumeTable, one->volume_id);
+        s.volumes.erase(one->volume_id);
         std::string id = one->id;
         s.instances.erase(id);
       }
@@ -149,8 +155,8 @@ std::vector<const Instance*> Ec2::run_instances(const RunRequest& request) {
       instance.tags["aws:ec2launchtemplate:version"] = std::to_string(from->second);
     }
     instance.interface_id = s.new_id("eni-");
-    instance.volume_id = s.new_id("vol-");
     instance.launched = s.loop.now();
+    s.make_root_volume(instance, image, root, data.tags.contains("volume") ? data.tags.at("volume") : Tags());
     Instance& kept = s.instances[instance.id] = instance;
     if (!request.client_token.empty()) s.by_token[request.client_token].push_back(kept.id);
     s.save(kept);
@@ -174,6 +180,9 @@ machine::Spec Ec2::State::spec_of(const Instance& instance, bool with_image) con
   spec.interface.gateway = subnet.gateway;
   spec.interface.vpc = subnet.vpc_id;
   spec.type = instance.type;
+  if (const auto volume = volumes.find(instance.volume_id); volume != volumes.end()) {
+    spec.disk_gib = static_cast<std::uint64_t>(volume->second.size_gib);
+  }
   if (const InstanceType* type = find_instance_type(instance.type)) {
     spec.limits.memory_bytes = static_cast<std::uint64_t>(type->memory_mib) << 20;
     spec.limits.cpus = type->vcpus;
@@ -184,7 +193,7 @@ machine::Spec Ec2::State::spec_of(const Instance& instance, bool with_image) con
 void Ec2::State::set_state(Instance& instance, InstanceState state, std::string code, std::string message) {
   InstanceState before = instance.state;
   instance.state = state;
-  if (state != InstanceState::running) instance.reboot = false;  // a stop or an end is more than that
+  if (state != InstanceState::running) instance.reboot = instance.powered_down = false;  // it is more than that
   instance.reason_code = std::move(code);
   instance.reason_message = std::move(message);
   if (state == InstanceState::terminated) {
@@ -193,6 +202,7 @@ void Ec2::State::set_state(Instance& instance, InstanceState state, std::string 
     if (const Address* address = elastic_of(instance.id)) release(elastic.at(address->id));
     take_public(instance);
     network_changed();
+    release_volume(instance);
     forget_later(instance);
   }
   // An address that is not Elastic is given up with the stop, and another one comes with the next start.
@@ -221,36 +231,39 @@ void Ec2::State::forget_later(const Instance& instance) {
   });
 }
 
+std::string message_of(std::exception_ptr failure) {
+  try {
+    std::rethrow_exception(failure);
+  } catch (const std::exception& error) {
+    return error.what();
+  }
+}
+
+bool is_absent(std::exception_ptr failure) {
+  try {
+    std::rethrow_exception(failure);
+  } catch (const Error& error) {
+    return error.code() == ErrorCode::not_found;
+  } catch (const std::exception&) {
+    return false;
+  }
+}
+
+machine::Done Ec2::State::then(const std::string& id, std::function<void(Instance&, std::exception_ptr)> done) {
+  return [this, id, done = std::move(done)](std::exception_ptr failure) {
+    auto found = instances.find(id);
+    if (found == instances.end()) return;
+    found->second.busy = false;
+    done(found->second, failure);
+    advance(id);  // unless `done` has made it busy again
+  };
+}
+
 void Ec2::State::advance(const std::string& id) {
   auto it = instances.find(id);
   if (it == instances.end() || it->second.busy) return;
   Instance& instance = it->second;
-  // What the host says comes back here; the instance may have been asked for something else meanwhile.
-  auto then = [this, id](auto&& done) {
-    return [this, id, done](std::exception_ptr failure) {
-      auto found = instances.find(id);
-      if (found == instances.end()) return;
-      found->second.busy = false;
-      done(found->second, failure);
-      advance(id);  // unless `done` has made it busy again
-    };
-  };
-  auto why = [](std::exception_ptr failure) {
-    try {
-      std::rethrow_exception(failure);
-    } catch (const std::exception& error) {
-      return std::string(error.what());
-    }
-  };
-  auto absent = [](std::exception_ptr failure) {
-    try {
-      std::rethrow_exception(failure);
-    } catch (const Error& error) {
-      return error.code() == ErrorCode::not_found;
-    } catch (const std::exception&) {
-      return false;
-    }
-  };
+  if (begins_capture(instance)) return;
   // What the host refuses at once counts as what it says later.
   auto ask = [](auto&& act, auto&& done) {
     try {
@@ -262,13 +275,14 @@ void Ec2::State::advance(const std::string& id) {
 
   if (instance.state == InstanceState::pending) {
     instance.busy = true;
-    auto started = then([this, why](Instance& one, std::exception_ptr failure) {
+    auto started = then(id, [this](Instance& one, std::exception_ptr failure) {
       if (failure && !one.has_disk) {
-        set_state(one, InstanceState::terminated, "Server.InternalError", "Server.InternalError: " + why(failure));
+        set_state(one, InstanceState::terminated, "Server.InternalError",
+                  "Server.InternalError: " + message_of(failure));
       } else if (failure && one.state != InstanceState::pending) {
         return;  // asked to end meanwhile, which goes on
       } else if (failure) {
-        set_state(one, InstanceState::stopped, "Server.InternalError", "Server.InternalError: " + why(failure));
+        set_state(one, InstanceState::stopped, "Server.InternalError", "Server.InternalError: " + message_of(failure));
       } else {
         one.has_disk = true;
         save(one);
@@ -287,17 +301,17 @@ void Ec2::State::advance(const std::string& id) {
   }
   if (instance.state == InstanceState::stopping) {
     instance.busy = true;
-    auto stopped = then([this, why, absent](Instance& one, std::exception_ptr failure) {
+    auto stopped = then(id, [this](Instance& one, std::exception_ptr failure) {
       if (one.state != InstanceState::stopping) return;
-      if (failure && !absent(failure)) return end_later(one, why(failure));
+      if (failure && !is_absent(failure)) return end_later(one, message_of(failure));
       one.retry_in = Duration(0);
       set_state(one, InstanceState::stopped, one.reason_code, one.reason_message);
     });
     return ask([&] { machines.stop(id, options.stop_deadline, stopped); }, stopped);
   }
   if (instance.state == InstanceState::shutting_down) {
-    auto ended = then([this, why, absent](Instance& one, std::exception_ptr failure) {
-      if (failure && !absent(failure)) return end_later(one, why(failure));
+    auto ended = then(id, [this](Instance& one, std::exception_ptr failure) {
+      if (failure && !is_absent(failure)) return end_later(one, message_of(failure));
       set_state(one, InstanceState::terminated, one.reason_code, one.reason_message);
     });
     instance.busy = true;
@@ -308,7 +322,7 @@ void Ec2::State::advance(const std::string& id) {
     instance.busy = true;
     // It stays asked for until it is done: killed meanwhile, we do it again. A machine that did not come back has
     // ended: on_exit.
-    auto rebooted = then([this](Instance& one, std::exception_ptr) {
+    auto rebooted = then(id, [this](Instance& one, std::exception_ptr) {
       one.reboot = false;
       save(one);
     });
@@ -383,12 +397,15 @@ void Ec2::resume(const std::vector<std::string>& alive) {
   State& s = *state_;
   for (const std::string& id : alive) {
     const auto it = s.instances.find(id);
-    if (it == s.instances.end() || it->second.state != InstanceState::pending) continue;
+    if (it == s.instances.end()) continue;
+    it->second.powered_down = false;  // it was not yet, or is up again
+    if (it->second.state != InstanceState::pending) continue;
     // Its launch or start ended well, unseen by the process before. One that was half launched is removed, and launched
     // anew.
     it->second.has_disk = true;
     s.set_state(it->second, InstanceState::running, "", "");
   }
+  s.resume_captures();
   for (const auto& [id, instance] : s.instances) s.loop.post([&s, name = id] { s.advance(name); });
 }
 

@@ -1,6 +1,8 @@
 // Model: names of states, the table of instance types, and how launch data is laid over a template's.
 #include "region/ec2/model.h"
 
+#include <algorithm>
+
 namespace kiln::region::ec2 {
 
 std::string_view to_string(InstanceState state) {
@@ -19,6 +21,38 @@ std::string_view to_string(InstanceState state) {
       return "stopped";
   }
   return "";
+}
+
+std::string_view to_string(SnapshotState state) {
+  switch (state) {
+    case SnapshotState::pending:
+      return "pending";
+    case SnapshotState::completed:
+      return "completed";
+    case SnapshotState::error:
+      return "error";
+  }
+  return "";
+}
+
+std::string_view to_string(ImageState state) {
+  switch (state) {
+    case ImageState::pending:
+      return "pending";
+    case ImageState::available:
+      return "available";
+    case ImageState::failed:
+      return "failed";
+    case ImageState::disabled:
+      return "disabled";
+  }
+  return "";
+}
+
+const BlockDevice* Image::root() const {
+  const auto found = std::find_if(devices.begin(), devices.end(),
+                                  [&](const BlockDevice& device) { return device.name == root_device; });
+  return found == devices.end() ? nullptr : &*found;
 }
 
 LaunchData merge(const LaunchData& base, const LaunchData& over) {
@@ -43,7 +77,24 @@ LaunchData merge(const LaunchData& base, const LaunchData& over) {
     out.security_groups = over.security_groups;
   }
   for (const auto& [type, tags] : over.tags) out.tags[type] = tags;
+  for (const BlockDevice& device : over.devices) {
+    std::erase_if(out.devices, [&](const BlockDevice& below) { return below.name == device.name; });
+    out.devices.push_back(device);
+  }
   return out;
+}
+
+std::string text_of(const BlockDevice& device) {
+  const auto number = [](const std::optional<std::int64_t>& value) { return value ? std::to_string(*value) : "-"; };
+  const auto flag = [](const std::optional<bool>& value) { return value ? (*value ? "yes" : "no") : "-"; };
+  std::string text;
+  for (const std::string& part :
+       {device.name, std::string(device.none ? "none" : ""), device.ephemeral, device.snapshot_id,
+        number(device.size_gib), device.type.value_or("-"), number(device.iops), number(device.throughput),
+        std::string(flag(device.delete_on_termination)), std::string(flag(device.encrypted)), device.kms_key}) {
+    text += part + "|";
+  }
+  return text;
 }
 
 std::string text_of(const LaunchData& data) {
@@ -83,6 +134,7 @@ std::string text_of(const LaunchData& data) {
       add(value);
     }
   }
+  for (const BlockDevice& device : data.devices) add(text_of(device));
   return text;
 }
 

@@ -11,11 +11,10 @@
 
 #include "base/digest.h"
 #include "base/time.h"
+#include "region/ec2/disk_model.h"
 #include "store/image.h"
 
 namespace kiln::region::ec2 {
-
-using Tags = std::map<std::string, std::string>;
 
 // With AWS's codes (InstanceState$Code).
 enum class InstanceState {
@@ -27,16 +26,6 @@ enum class InstanceState {
   stopped = 80
 };
 std::string_view to_string(InstanceState state);
-
-// The one network interface of an instance, where it is described rather than its subnet and groups.
-struct InterfaceData {
-  std::optional<std::string> subnet_id;
-  std::optional<std::string> private_address;
-  std::optional<std::string> description;
-  std::optional<bool> public_address;  // AssociatePublicIpAddress
-  std::vector<std::string> security_group_ids;
-  bool operator==(const InterfaceData&) const = default;
-};
 
 // An instance profile as a caller names it: by one of both.
 struct ProfileSpec {
@@ -60,6 +49,16 @@ struct ProfileAssociation {
   Time since{};
 };
 
+// The one network interface of an instance, where it is described rather than its subnet and groups.
+struct InterfaceData {
+  std::optional<std::string> subnet_id;
+  std::optional<std::string> private_address;
+  std::optional<std::string> description;
+  std::optional<bool> public_address;  // AssociatePublicIpAddress
+  std::vector<std::string> security_group_ids;
+  bool operator==(const InterfaceData&) const = default;
+};
+
 // What RunInstances and a launch template's version may say of an instance.
 struct LaunchData {
   std::optional<std::string> image_id;
@@ -77,12 +76,14 @@ struct LaunchData {
   std::optional<bool> termination_protected;
   std::optional<bool> stop_protected;
   std::map<std::string, Tags> tags;  // by resource type: "instance", "volume"
+  std::vector<BlockDevice> devices;  // one a name
   bool operator==(const LaunchData&) const = default;
 };
 // `over` wins wherever it says something; tags of one resource type are replaced as a whole.
 LaunchData merge(const LaunchData& base, const LaunchData& over);
 // All of it as one text: two that say the same have the same.
 std::string text_of(const LaunchData& data);
+std::string text_of(const BlockDevice& device);
 
 struct Instance {
   std::string id;
@@ -104,10 +105,10 @@ struct Instance {
   std::vector<std::string> security_groups;  // ids
   std::string user_data;
   std::string shutdown_behavior = "stop";
+  std::optional<ProfileAssociation> profile;
   bool termination_protected = false;  // DisableApiTermination
   bool stop_protected = false;         // DisableApiStop
   bool ebs_optimized = false;
-  std::optional<ProfileAssociation> profile;
   std::string client_token;
   Digest token_digest;  // of the request that came with the token
   Tags tags;
@@ -122,6 +123,7 @@ struct Instance {
   std::optional<Time> ended;      // terminated since
   bool has_disk = false;          // it was launched once: what comes next is a start
   bool reboot = false;            // asked for and not done yet
+  bool powered_down = false;      // for an image of it; it is started again when that has been read
 
   // Of this process only.
   bool busy = false;     // the machine's host is at work on it, or a pause before the next try
@@ -131,16 +133,37 @@ struct Instance {
   bool on_network() const { return state != InstanceState::terminated; }
 };
 
+enum class ImageState { pending, available, failed, disabled };
+std::string_view to_string(ImageState state);
+
 struct Image {
   std::string id;
+  std::string owner;        // an account
+  std::string owner_alias;  // "amazon"; empty: none
   std::string name;
   std::string description;
-  std::string location;  // "kiln:sha256:.."
-  Digest digest;
+  std::string location;  // "kiln:sha256:..", "<account>/<name>" of one that was made of an instance or a snapshot
+  Digest digest;         // empty while it is pending
+  ImageState state = ImageState::available;
+  std::string state_message;         // why it failed
+  std::vector<BlockDevice> devices;  // the root's, and those that say that there is none
+  Sharing sharing;
+  std::optional<Time> deprecation;
+  bool protected_from_deregistration = false;
+  bool protection_cools_down = false;   // it holds a day longer than it is wanted
+  std::optional<Time> protected_until;  // the end of that day
+  std::string source_instance;
+  std::string source_image;  // of a copy, and of an image of an instance
+  std::string source_region;
+  std::string imds_support;  // "v2.0"
+  std::string client_token;  // of a copy
+  Digest token_digest;
   std::string architecture;  // "x86_64", "arm64"
   std::string root_device = "/dev/xvda";
   Time created{};
   Tags tags;
+
+  const BlockDevice* root() const;  // null while a record of an earlier version has not been completed
 };
 
 struct TemplateVersion {

@@ -1,38 +1,11 @@
 // Record: EC2's things as the journal keeps them.
 #include <fmt/format.h>
 
-#include <nlohmann/json.hpp>
-
-#include "base/error.h"
+#include "region/ec2/record_json.h"
 #include "region/ec2/state.h"
 
 namespace kiln::region::ec2 {
 namespace {
-
-using nlohmann::json;
-
-json number(Time time) { return time.time_since_epoch().count(); }
-Time time_of(const json& value) { return Time(Duration(value.get<std::int64_t>())); }
-template <typename T>
-json maybe(const std::optional<T>& value) {
-  return value ? json(*value) : json();
-}
-template <typename T>
-std::optional<T> maybe_of(const json& value) {
-  return value.is_null() ? std::nullopt : std::optional<T>(value.get<T>());
-}
-Digest digest_of(const json& value) { return value.is_null() ? Digest() : Digest::parse(value.get<std::string>()); }
-json text_of(const Digest& digest) { return digest.empty() ? json() : json(digest.str()); }
-
-// Reads one record; what cannot be read is named.
-template <typename Read>
-auto read(const char* what, const std::string& text, Read&& body) {
-  try {
-    return body(json::parse(text));
-  } catch (const json::exception& error) {
-    throw Error(ErrorCode::corrupt, fmt::format("the journal's record of {} cannot be read: {}", what, error.what()));
-  }
-}
 
 json to_json(const InterfaceData& data) {
   return {{"subnet_id", maybe(data.subnet_id)},
@@ -53,6 +26,8 @@ InterfaceData interface_data_of(const json& from) {
 }
 
 json to_json(const LaunchData& data) {
+  json devices = json::array();
+  for (const BlockDevice& device : data.devices) devices.push_back(to_json(device));
   return {{"image_id", maybe(data.image_id)},
           {"instance_type", maybe(data.instance_type)},
           {"key_name", maybe(data.key_name)},
@@ -67,7 +42,8 @@ json to_json(const LaunchData& data) {
           {"interface", data.interface ? to_json(*data.interface) : json()},
           {"termination_protected", maybe(data.termination_protected)},
           {"stop_protected", maybe(data.stop_protected)},
-          {"tags", data.tags}};
+          {"tags", data.tags},
+          {"devices", devices}};
 }
 
 LaunchData launch_data_of(const json& from) {
@@ -91,6 +67,8 @@ LaunchData launch_data_of(const json& from) {
   data.termination_protected = maybe_of<bool>(from.value("termination_protected", json()));
   data.stop_protected = maybe_of<bool>(from.value("stop_protected", json()));
   from.at("tags").get_to(data.tags);
+  // A record of before they were kept has none.
+  for (const json& device : from.value("devices", json::array())) data.devices.push_back(block_device_of(device));
   return data;
 }
 
@@ -146,7 +124,8 @@ std::string write_record(const Instance& value) {
               {"transition_reason", value.transition_reason},
               {"ended", value.ended ? number(*value.ended) : json()},
               {"has_disk", value.has_disk},
-              {"reboot", value.reboot}}
+              {"reboot", value.reboot},
+              {"powered_down", value.powered_down}}
       .dump();
 }
 
@@ -190,35 +169,7 @@ Instance read_instance(const std::string& text) {
     if (!from.at("ended").is_null()) value.ended = time_of(from.at("ended"));
     from.at("has_disk").get_to(value.has_disk);
     value.reboot = from.value("reboot", false);  // a record of before it was kept has none
-    return value;
-  });
-}
-
-std::string write_record(const Image& value) {
-  return json{{"id", value.id},
-              {"name", value.name},
-              {"description", value.description},
-              {"location", value.location},
-              {"digest", text_of(value.digest)},
-              {"architecture", value.architecture},
-              {"root_device", value.root_device},
-              {"created", number(value.created)},
-              {"tags", value.tags}}
-      .dump();
-}
-
-Image read_image(const std::string& text) {
-  return read("an image", text, [](const json& from) {
-    Image value;
-    from.at("id").get_to(value.id);
-    from.at("name").get_to(value.name);
-    from.at("description").get_to(value.description);
-    from.at("location").get_to(value.location);
-    value.digest = digest_of(from.at("digest"));
-    from.at("architecture").get_to(value.architecture);
-    from.at("root_device").get_to(value.root_device);
-    value.created = time_of(from.at("created"));
-    from.at("tags").get_to(value.tags);
+    value.powered_down = from.value("powered_down", false);
     return value;
   });
 }

@@ -23,6 +23,8 @@ inline constexpr const char* kVpcTable = "ec2.vpc";
 inline constexpr const char* kSubnetTable = "ec2.subnet";
 inline constexpr const char* kRouteTable = "ec2.route_table";
 inline constexpr const char* kGatewayTable = "ec2.internet_gateway";
+inline constexpr const char* kVolumeTable = "ec2.volume";
+inline constexpr const char* kSnapshotTable = "ec2.snapshot";
 inline constexpr const char* kTokenTable = "ec2.client_token";
 
 struct Ec2::State {
@@ -41,6 +43,13 @@ struct Ec2::State {
   std::map<std::string, Instance> instances;
   std::map<std::string, std::vector<std::string>> by_token;  // client token → instances
   std::map<std::string, Image> images;
+  std::map<std::string, Volume> volumes;
+  std::map<std::string, Snapshot> snapshots;
+  std::map<std::string, std::vector<std::string>>
+      captures;       // instance → snapshots that wait for its disk, oldest first
+  int capturing = 0;  // disks being read now
+  std::function<std::vector<const Image*>()> foreign_images;
+  std::function<const Ec2*(const std::string& region)> other_regions;
   std::map<std::string, LaunchTemplate> templates;
   std::map<std::string, std::string> template_tokens;  // client token → "<id>:<version>:<digest of the request>"
   std::map<std::string, SecurityGroup> groups;
@@ -61,6 +70,8 @@ struct Ec2::State {
 
   void save(const Instance& instance);
   void save(const Image& image);
+  void save(const Volume& volume);
+  void save(const Snapshot& snapshot);
   void save(const LaunchTemplate& launch_template);
   void save(const SecurityGroup& group);
   void save(const KeyPair& pair);
@@ -77,6 +88,35 @@ struct Ec2::State {
 
   // instance_profiles.cc: a new association with a profile that is there; ApiError InvalidParameterValue otherwise.
   ProfileAssociation associate(const ProfileSpec& spec);
+  // What the machines' host answers with comes back here, where the instance may have been asked for something else
+  // meanwhile; then it goes on.
+  machine::Done then(const std::string& id, std::function<void(Instance&, std::exception_ptr)> done);
+
+  // captures.cc
+  void want_capture(const Snapshot& snapshot);
+  // Whether something is to be done for an image, a snapshot or a volume that stays before anything else; then it has
+  // been begun.
+  bool begins_capture(Instance& instance);
+  void settle(const std::string& snapshot_id, std::exception_ptr failure, const Digest& content);
+  void resume_captures();
+
+  // volumes.cc
+  void complete_disks();  // records of before disks were kept
+  // What an instance's root volume will be: the request's mappings over the image's own. ApiError for what cannot be.
+  BlockDevice root_volume_of(const Image& image, const std::vector<BlockDevice>& asked) const;
+  void make_root_volume(Instance& instance, const Image& image, const BlockDevice& root, const Tags& tags);
+  void release_volume(const Instance& instance);
+  std::string key_arn(const std::string& key) const;
+
+  // snapshots.cc
+  Snapshot new_snapshot(const std::string& volume_id, const BlockDevice& device, const std::string& description) const;
+  Snapshot& own_snapshot(const std::string& id);
+
+  // images.cc
+  Image& own_image(const std::string& id);
+  // What each of them begins with; `devices` has the root's, with its snapshot.
+  Image new_image(const std::string& name, const std::string& description, const std::string& root_device) const;
+  void give_root_snapshot(Image& image);
 
   // addresses.cc
   std::string take_address(const Subnet& subnet);
@@ -142,6 +182,17 @@ void take_record(Things& things, const std::string& key, const std::optional<std
 }
 
 // record.cc: the journal's form of each.
+std::string message_of(std::exception_ptr failure);
+bool is_absent(std::exception_ptr failure);  // the machine is not there
+
+// volumes.cc. Throws ApiError for a size, a type or a speed that EBS does not have, and for what this region lacks.
+void check_device(const BlockDevice& device);
+
+// record.cc, record_disks.cc: the journal's form of each.
+std::string write_record(const Volume& value);
+std::string write_record(const Snapshot& value);
+Volume read_volume(const std::string& text);
+Snapshot read_snapshot(const std::string& text);
 std::string write_record(const Instance& value);
 std::string write_record(const Image& value);
 std::string write_record(const LaunchTemplate& value);

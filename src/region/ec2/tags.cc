@@ -32,6 +32,8 @@ Tags* Ec2::State::tags_of(const std::string& id, std::function<void()>& save_it)
   };
   if (Tags* found = in(instances)) return found;
   if (Tags* found = in(images)) return found;
+  if (Tags* found = in(volumes)) return found;
+  if (Tags* found = in(snapshots)) return found;
   if (Tags* found = in(templates)) return found;
   if (Tags* found = in(groups)) return found;
   if (Tags* found = in(elastic)) return found;
@@ -104,6 +106,8 @@ std::vector<Ec2::Tagged> Ec2::tagged() const {
     if (one.on_network()) out.push_back({one.interface_id, "network-interface", &one.interface_tags});
   }
   for (const auto& [id, one] : state_->images) out.push_back({id, "image", &one.tags});
+  for (const auto& [id, one] : state_->volumes) out.push_back({id, "volume", &one.tags});
+  for (const auto& [id, one] : state_->snapshots) out.push_back({id, "snapshot", &one.tags});
   for (const auto& [id, one] : state_->templates) out.push_back({id, "launch-template", &one.tags});
   for (const auto& [id, one] : state_->groups) out.push_back({id, "security-group", &one.tags});
   for (const auto& [id, one] : state_->elastic) out.push_back({id, "elastic-ip", &one.tags});

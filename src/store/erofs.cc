@@ -1,20 +1,22 @@
 // Erofs: mkfs.erofs, and the one field that it takes from the clock.
-#include "bake/erofs.h"
+#include "store/erofs.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <string>
+#include <string_view>
 
-#include "bake/files.h"
 #include "base/error.h"
 #include "base/text.h"
 #include "host/process.h"
 
-namespace kiln::bake {
+namespace kiln::store {
 namespace {
 
 // include/erofs_fs.h of erofs-utils: the superblock is at 1024, build_time (8 bytes, little endian) at 24 in it,
@@ -31,6 +33,11 @@ void fix_build_time(const host::Path& file) {
   if (!fd || ::pwrite(fd.get(), time.data(), time.size(), kBuildTimeOffset) != static_cast<ssize_t>(time.size())) {
     throw Error(ErrorCode::io, fmt::format("writing {}: {}", file.string(), std::strerror(errno)));
   }
+}
+
+Error failed(const char* attempted, const host::Path& path) {
+  const int code = errno;
+  return {ErrorCode::io, fmt::format("{} {}: {}", attempted, path.string(), std::strerror(code))};
 }
 
 }  // namespace
@@ -60,4 +67,17 @@ void make_erofs(const host::Path& folder, const host::Path& file) {
   fix_build_time(file);
 }
 
-}  // namespace kiln::bake
+void remove_overlay_notes(const host::Path& path) {
+  std::array<char, 1 << 16> names;
+  const ssize_t size = ::llistxattr(path.c_str(), names.data(), names.size());
+  if (size < 0 && errno == ENOTSUP) return;
+  if (size < 0) throw failed("reading the attributes of", path);
+  for (std::string_view rest(names.data(), static_cast<std::size_t>(size)); !rest.empty();) {
+    const std::string name(rest.substr(0, rest.find('\0')));
+    rest.remove_prefix(name.size() + 1);
+    if (!name.starts_with("trusted.overlay.") || name == "trusted.overlay.opaque") continue;
+    if (::lremovexattr(path.c_str(), name.c_str()) != 0) throw failed("removing an attribute of", path);
+  }
+}
+
+}  // namespace kiln::store
