@@ -273,6 +273,9 @@ TEST(LoadBalancers, AreMadeOncePerNameAndRefusedWithOtherSettings) {
   }
   EXPECT_TRUE(world.elb->uses("sg-1"));
   EXPECT_FALSE(world.elb->uses("sg-2"));
+  EXPECT_TRUE(world.elb->uses("vpc-1")) << "the VPC must be there for it";
+  EXPECT_TRUE(world.elb->uses("subnet-a")) << "and the subnet cannot be deleted";
+  EXPECT_FALSE(world.elb->uses("subnet-other"));
 }
 
 TEST(LoadBalancers, TakeTheLowestFreeAddress) {
