@@ -3,7 +3,7 @@
 
 Rules: every file begins with what it is; lines have at most 120 columns and files a size that one idea has; every source is
 named by a CMakeLists.txt; rooms include only what their DEPS name; no promises without an owner; no `using namespace` in
-headers; help and command go together; code is formatted.
+headers; help and command go together; the tests that docs/conformance.md names exist; code is formatted.
 """
 import pathlib
 import re
@@ -88,6 +88,24 @@ def check_help() -> None:
         problems.append(f"src/cli: '{name}' has a command or a help page, not both")
 
 
+def check_conformance(paths: list[pathlib.Path]) -> None:
+    """Every test that docs/conformance.md names as showing a rule is there."""
+    tests: dict[str, set[str]] = {}
+    for path in paths:
+        if path.suffix in (".cc", ".h", ".py"):
+            for suite, name in re.findall(r"^TEST(?:_F|_P)?\(\s*(\w+),\s*(\w+)\)", path.read_text(), re.M):
+                tests.setdefault(suite, set()).add(name)
+    page = ROOT / "docs/conformance.md"
+    for number, line in enumerate(page.read_text().splitlines(), 1):
+        if not line.startswith("|"):
+            continue
+        suite = ""
+        for given, name in re.findall(r"`(\w*)\.(\w+|\*)`", line.split("|")[-2]):
+            suite = given or suite
+            if suite not in tests or (name != "*" and name not in tests[suite]):
+                problem(page, number, f"there is no test {suite}.{name}")
+
+
 def check_format(paths: list[pathlib.Path]) -> None:
     tool = shutil.which("clang-format")
     if tool is None:
@@ -108,6 +126,7 @@ def main() -> int:
     check_edges()
     check_rooms()
     check_help()
+    check_conformance(paths)
     check_format(paths)
     for line in problems:
         print(line, file=sys.stderr)

@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "http/server.h"
 #include "machine/checks.h"
+#include "machine/namespaces.h"
 #include "machine/netns.h"
 #include "machine/nspawn.h"
 #include "machine/simulated.h"
@@ -18,7 +19,7 @@
 #include "region/elb/prober.h"
 #include "region/elb/simulated_balancer.h"
 #include "region/elb/simulated_prober.h"
-#include "region/region.h"
+#include "region/partition.h"
 #include "store/store.h"
 
 namespace kiln::cli {
@@ -73,15 +74,14 @@ void make_real(Parts& parts, const Context& context, const std::string& name) {
   machine::NspawnOptions machines;
   machines.folder = folder;
   machines.slot = parts.slot->number();
-  machines.region_namespace = parts.network->namespace_name();
   machines.supervisor = {std::filesystem::read_symlink("/proc/self/exe").string()};
   parts.machines = std::make_unique<machine::NspawnMachines>(parts.loop, *parts.store, machines);
   make_private(folder / "haproxy");
   parts.balancer = std::make_unique<region::elb::Haproxy>(
-      parts.loop, region::elb::HaproxySite{folder / "haproxy", parts.network->namespace_name()},
+      parts.loop, region::elb::HaproxySite{folder / "haproxy", machine::vpc_namespaces(parts.slot->number())},
       [](const std::string& line) { talk(line); });
-  parts.prober =
-      std::make_unique<region::elb::NamespaceProber>(parts.loop, "/run/netns/" + parts.network->namespace_name());
+  parts.prober = std::make_unique<region::elb::NamespaceProber>(
+      parts.loop, machine::namespace_path(machine::vpc_namespaces(parts.slot->number())).string());
 }
 
 void make_simulated(Parts& parts) {
@@ -89,8 +89,8 @@ void make_simulated(Parts& parts) {
   parts.network->open();
   auto machines = std::make_unique<machine::SimulatedMachines>(parts.loop, parts.random);
   parts.prober = std::make_unique<region::elb::SimulatedProber>(
-      parts.loop, [&simulated = *machines](const std::string& address, int port, const std::string& path) {
-        return simulated.http_status_at(address, port, path);
+      parts.loop, [&simulated = *machines](const region::elb::Probe& probe) {
+        return simulated.http_status_at(probe.address, probe.port, probe.path, probe.vpc);
       });
   parts.machines = std::move(machines);
   parts.balancer = std::make_unique<region::elb::SimulatedBalancer>(parts.loop);
@@ -103,6 +103,8 @@ RegionRecord record_for(Context& context, const RegionStart& start) {
   RegionRecord record = read_region_record(context, start.name).value_or(RegionRecord{});
   record.name = start.name;
   record.machines = start.machines.value_or(record.machines.empty() ? "nspawn" : record.machines);
+  record.throttle = start.throttle.value_or(record.throttle);
+  record.describe_delay = start.describe_delay.value_or(record.describe_delay);
   if (record.access_key.empty()) {
     record.aws_region = "us-east-1";
     record.account = "123456789012";
@@ -187,10 +189,10 @@ void serve(Context& context, const RegionStart& start) {
   Parts parts;
   parts.store = std::make_unique<store::Store>(context.store_folder());
   parts.log = std::make_unique<region::RequestLog>(folder / "requests.log");
-  region::Region* region = nullptr;
+  region::Partition* partition = nullptr;
   // Bound before anything is made: a port in use changes nothing.
-  auto server = bind_region(start, record, [&region](http::Request request, http::Responder respond) {
-    region->handle(std::move(request), [respond](http::Response response) { respond(std::move(response)); });
+  auto server = bind_region(start, record, [&partition](http::Request request, http::Responder respond) {
+    partition->handle(std::move(request), [respond](http::Response response) { respond(std::move(response)); });
   });
   if (real) {
     parts.journal = std::make_unique<region::FileJournal>(folder / "journal.db");
@@ -202,11 +204,12 @@ void serve(Context& context, const RegionStart& start) {
     make_simulated(parts);
   }
 
-  region::Region own({parts.loop, parts.random, *parts.journal, *parts.store, *parts.machines, *parts.network,
-                      *parts.balancer, *parts.prober, *parts.log},
-                     {record.aws_region, record.account, record.access_key, record.secret_key, record.root_seed});
-  region = &own;
-  // However the loop ends, nobody asks the region any more when it goes.
+  region::Partition own({parts.loop, parts.random, *parts.journal, *parts.store, *parts.machines, *parts.network,
+                         *parts.balancer, *parts.prober, *parts.log},
+                        {record.aws_region, record.account, record.access_key, record.secret_key, record.root_seed,
+                         record.throttle, record.describe_delay});
+  partition = &own;
+  // However the loop ends, nobody asks it any more when it goes.
   const std::unique_ptr<http::Server, void (*)(http::Server*)> stops(server.get(),
                                                                      [](http::Server* it) { it->stop(); });
   context.watch_interrupts();
@@ -230,6 +233,8 @@ void require_as_asked(const RegionStart& start, const RegionRecord& record) {
   std::string other;
   if (start.machines && *start.machines != record.machines) other = *start.machines + " machines";
   if (start.port.value_or(0) != 0 && start.port != port_of(record)) other = fmt::format("port {}", *start.port);
+  if (start.throttle && *start.throttle != record.throttle) other = *start.throttle ? "--throttle" : "--no-throttle";
+  if (start.describe_delay && *start.describe_delay != record.describe_delay) other = "that --describe-delay";
   if (other.empty()) return;
   throw Error(ErrorCode::usage,
               fmt::format("region '{}' runs already, at {} with {} machines, and not with {}", start.name,
@@ -288,7 +293,8 @@ void remove_real_things(Context& context, const std::string& name) {
   options.slot = slot.number();
   options.folder = folder;
   machine::NamespaceNetwork network(options);
-  region::elb::Haproxy(loop, {folder / "haproxy", network.namespace_name()}, [](const std::string&) {}).close();
+  region::elb::Haproxy(loop, {folder / "haproxy", machine::vpc_namespaces(slot.number())}, [](const std::string&) {
+  }).close();
   network.close();
   slot.release();
 }
@@ -321,6 +327,10 @@ RegionRecord start_region(Context& context, const RegionStart& start) {
   daemon.argv = {std::filesystem::read_symlink("/proc/self/exe").string(), "region", "serve", "--name", start.name};
   if (start.port) daemon.argv.insert(daemon.argv.end(), {"--port", std::to_string(*start.port)});
   if (start.machines) daemon.argv.insert(daemon.argv.end(), {"--machines", *start.machines});
+  if (start.describe_delay) {
+    daemon.argv.insert(daemon.argv.end(), {"--describe-delay", format_duration(*start.describe_delay)});
+  }
+  if (start.throttle) daemon.argv.emplace_back(*start.throttle ? "--throttle" : "--no-throttle");
   daemon.env = {{"KILN_HOME", context.home.string()}};
   daemon.output = log.string();
   host::ProcessRef process = host::spawn_daemon(daemon);

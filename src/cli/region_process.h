@@ -18,6 +18,8 @@ struct RegionStart {
   std::string name = std::string(kDefaultRegion);
   std::optional<int> port;              // kDefaultPort at the first start; 0: any, which is the last one if it is free
   std::optional<std::string> machines;  // "nspawn" at the first start
+  std::optional<bool> throttle;         // false at the first start
+  std::optional<Duration> describe_delay;
 };
 
 // Starts it in the background and returns when it answers. One that runs is returned as it is; Error(usage) when it

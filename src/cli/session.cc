@@ -59,6 +59,8 @@ std::optional<RegionRecord> read_region_record(const Context& context, const std
     record.process = host::ProcessRef::parse(json.at("process").get<std::string>()).value_or(host::ProcessRef{});
     record.endpoint = json.at("endpoint").get<std::string>();
     record.machines = json.at("machines").get<std::string>();
+    record.throttle = json.value("throttle", false);
+    record.describe_delay = Duration(json.value("describe_delay_ms", 0));
     record.aws_region = json.at("aws_region").get<std::string>();
     record.account = json.at("account").get<std::string>();
     record.access_key = json.at("access_key").get<std::string>();
@@ -73,10 +75,17 @@ std::optional<RegionRecord> read_region_record(const Context& context, const std
 }
 
 void write_region_record(const Context& context, const RegionRecord& record) {
-  nlohmann::json json = {
-      {"process", record.process.str()}, {"endpoint", record.endpoint},   {"machines", record.machines},
-      {"aws_region", record.aws_region}, {"account", record.account},     {"access_key", record.access_key},
-      {"secret_key", record.secret_key}, {"root_seed", record.root_seed}, {"slot", record.slot}};
+  nlohmann::json json = {{"process", record.process.str()},
+                         {"endpoint", record.endpoint},
+                         {"machines", record.machines},
+                         {"throttle", record.throttle},
+                         {"describe_delay_ms", record.describe_delay.count()},
+                         {"aws_region", record.aws_region},
+                         {"account", record.account},
+                         {"access_key", record.access_key},
+                         {"secret_key", record.secret_key},
+                         {"root_seed", record.root_seed},
+                         {"slot", record.slot}};
   host::write_file(context.region_folder(record.name) / "region.json", json.dump(2) + "\n", 0600);
 }
 

@@ -31,6 +31,8 @@ struct RegionRecord {
   std::string secret_key;
   std::string root_seed;  // of the root keys of other accounts; empty before the first start of a version that has them
   int slot = -1;
+  bool throttle = false;       // calls beyond AWS's rates are refused
+  Duration describe_delay{0};  // EC2's describe calls see what was so that long ago
 
   bool running() const { return host::alive(process); }
 };

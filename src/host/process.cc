@@ -403,6 +403,23 @@ void end_process(const ProcessRef& process, Duration grace, int first) {
   wait_gone(process, Duration(10'000));
 }
 
+std::vector<std::pair<ProcessRef, std::vector<std::string>>> processes() {
+  std::vector<std::pair<ProcessRef, std::vector<std::string>>> found;
+  for (const std::string& entry : list_folder("/proc")) {
+    const auto pid = parse_int(entry);
+    if (!pid) continue;
+    std::string text;
+    try {
+      text = read_file("/proc/" + entry + "/cmdline");
+    } catch (const Error&) {
+      continue;  // it has just ended
+    }
+    if (text.empty()) continue;
+    if (const auto process = process_ref(static_cast<pid_t>(*pid))) found.emplace_back(*process, split(text, '\0'));
+  }
+  return found;
+}
+
 std::string find_program(const std::string& name) {
   const char* path = std::getenv("PATH");
   std::string folders = std::string(path == nullptr ? "/usr/bin:/bin" : path) + ":/usr/local/sbin:/usr/sbin:/sbin";

@@ -79,6 +79,10 @@ void end_process(const ProcessRef& process, Duration grace, int first = 15);
 // Waits until it is gone, at most `timeout`; false when it is still there.
 bool wait_gone(const ProcessRef& process, Duration timeout);
 
+// All that run, zombies not, with the arguments that they were started with. One that has none (a kernel thread) is
+// left out.
+std::vector<std::pair<ProcessRef, std::vector<std::string>>> processes();
+
 // Where the program is, or empty; looks in PATH, /usr/local/sbin, /usr/sbin and /sbin.
 std::string find_program(const std::string& name);
 // Debian's package that holds the program ("haproxy" → "haproxy", "nft" → "nftables"); the name itself when unknown.

@@ -22,6 +22,8 @@
 
 #include "base/error.h"
 #include "host/clock.h"
+#include "machine/namespaces.h"
+#include "machine/slots.h"
 
 namespace kiln::machine {
 namespace {
@@ -96,10 +98,11 @@ std::uint32_t interest(const Half& reads, const Half& writes) {
 }  // namespace
 
 struct Forwarder::State {
-  State(host::Path path, std::string from) : namespace_path(std::move(path)), source(std::move(from)) {}
+  explicit State(std::string from) : source(std::move(from)) {}
 
   void run();
-  void accept_from(int listener, const Endpoint& target);
+  void accept_from(int listener, const Target& target);
+  host::FileDescriptor socket_inside(const std::string& network);  // none when there is no such namespace
   void pause();  // accepts nothing for a while: there are no descriptors left
   void go_on();
   void serve(const std::shared_ptr<Connection>& connection, int fd, std::uint32_t events);
@@ -107,7 +110,6 @@ struct Forwarder::State {
   void drop(const std::shared_ptr<Connection>& connection);
   void control(int operation, int fd, std::uint32_t events);
 
-  host::Path namespace_path;
   std::string source;
   host::FileDescriptor epoll{::epoll_create1(EPOLL_CLOEXEC)};
   host::FileDescriptor wake{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
@@ -116,7 +118,7 @@ struct Forwarder::State {
   std::mutex mutex;  // guards the next four, which `set` changes
   bool stopping = false;
   std::map<Endpoint, host::FileDescriptor> listeners;
-  std::map<int, Endpoint> targets;  // listener → where its connections go
+  std::map<int, Target> targets;  // listener → where its connections go
   std::vector<host::FileDescriptor> closing;
 
   // The thread's own.
@@ -134,10 +136,6 @@ void Forwarder::State::control(int operation, int fd, std::uint32_t events) {
 }
 
 void Forwarder::State::run() {
-  // The thread lives inside the namespace: what it makes with socket(2) is there; the listeners were made outside.
-  const host::FileDescriptor ns(::open(namespace_path.c_str(), O_RDONLY | O_CLOEXEC));
-  // Without a namespace there is nobody to connect to.
-  if (!ns || ::setns(ns.get(), CLONE_NEWNET) != 0) return;
   std::array<epoll_event, 64> events;
   while (true) {
     const int count = ::epoll_wait(epoll.get(), events.data(), static_cast<int>(events.size()), paused ? kPause : -1);
@@ -156,7 +154,7 @@ void Forwarder::State::run() {
         serve(std::shared_ptr<Connection>(found->second), fd, events[static_cast<std::size_t>(i)].events);
         continue;
       }
-      Endpoint target;
+      Target target;
       {
         std::lock_guard lock(mutex);
         const auto found = targets.find(fd);
@@ -182,13 +180,23 @@ void Forwarder::State::go_on() {
   for (const auto& [fd, target] : targets) control(EPOLL_CTL_MOD, fd, EPOLLIN);
 }
 
-void Forwarder::State::accept_from(int listener, const Endpoint& target) {
+host::FileDescriptor Forwarder::State::socket_inside(const std::string& network) {
+  const host::FileDescriptor ours(::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
+  const host::FileDescriptor theirs(::open(namespace_path(network).c_str(), O_RDONLY | O_CLOEXEC));
+  if (!ours || !theirs || ::setns(theirs.get(), CLONE_NEWNET) != 0) return {};
+  // What is made with socket(2) stays where it was made.
+  host::FileDescriptor made(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  KILN_ASSERT(::setns(ours.get(), CLONE_NEWNET) == 0, "a thread may always go back where it was");
+  return made;
+}
+
+void Forwarder::State::accept_from(int listener, const Target& target) {
   host::FileDescriptor client(::accept4(listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
   if (!client && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)) return pause();
   if (!client || connections.size() / 2 >= kConnectionsMax) return;
   auto connection = std::make_shared<Connection>();
   connection->client = std::move(client);
-  connection->target = host::FileDescriptor(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  connection->target = socket_inside(target.network);
   if (!connection->target) return;
   const int on = 1;
   ::setsockopt(connection->client.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
@@ -198,7 +206,7 @@ void Forwarder::State::accept_from(int listener, const Endpoint& target) {
     ::setsockopt(connection->target.get(), IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
     ::bind(connection->target.get(), reinterpret_cast<const sockaddr*>(&from), sizeof from);
   }
-  const sockaddr_in to = socket_address(target);
+  const sockaddr_in to = socket_address(target.endpoint);
   if (::connect(connection->target.get(), reinterpret_cast<const sockaddr*>(&to), sizeof to) != 0 &&
       errno != EINPROGRESS) {
     return;
@@ -235,8 +243,7 @@ void Forwarder::State::drop(const std::shared_ptr<Connection>& connection) {
   connections.erase(connection->target.get());
 }
 
-Forwarder::Forwarder(host::Path namespace_path, std::string source)
-    : state_(std::make_unique<State>(std::move(namespace_path), std::move(source))) {
+Forwarder::Forwarder(std::string source) : state_(std::make_unique<State>(std::move(source))) {
   KILN_ASSERT(state_->epoll && state_->wake, "epoll and eventfd are always there");
   state_->control(EPOLL_CTL_ADD, state_->wake.get(), EPOLLIN);
 }
@@ -251,7 +258,7 @@ Forwarder::~Forwarder() {
   state_->thread.join();
 }
 
-std::vector<std::string> Forwarder::set(const std::map<Endpoint, Endpoint>& wanted) {
+std::vector<std::string> Forwarder::set(const std::map<Endpoint, Target>& wanted) {
   State& state = *state_;
   std::vector<std::string> problems;
   // The thread starts with the first port: most regions of tests never need it.
@@ -291,26 +298,35 @@ std::vector<std::string> Forwarder::set(const std::map<Endpoint, Endpoint>& want
   return problems;
 }
 
-std::map<Endpoint, Endpoint> forwards(const std::vector<Port>& ports) {
-  std::map<Endpoint, Endpoint> wanted;
-  for (const Port& port : ports) {
-    if (port.public_address.empty()) continue;
-    for (const IngressRule& rule : port.ingress) {
-      if (rule.protocol != "tcp" && rule.protocol != "-1") continue;
-      if (std::find(rule.sources.begin(), rule.sources.end(), "0.0.0.0/0") == rule.sources.end()) continue;
-      const int from = rule.protocol == "-1" ? 1 : std::max(rule.from_port, 1);
-      const int to = rule.protocol == "-1" ? 65535 : std::min(rule.to_port, 65535);
-      const auto add = [&](int number) {
-        const auto tcp = static_cast<std::uint16_t>(number);
-        wanted[{port.public_address, tcp}] = {port.interface.address, tcp};
-      };
-      if (to - from < kPortsOfRuleMax) {
-        for (int number = from; number <= to; ++number) add(number);
-      } else {
-        for (int number : kWellKnown) {
-          if (from <= number && number <= to) add(number);
-        }
+namespace {
+
+void add_forwards(std::map<Endpoint, Target>& wanted, const Port& port, const std::string& network) {
+  for (const IngressRule& rule : port.ingress) {
+    if (rule.protocol != "tcp" && rule.protocol != "-1") continue;
+    if (std::find(rule.sources.begin(), rule.sources.end(), "0.0.0.0/0") == rule.sources.end()) continue;
+    const int from = rule.protocol == "-1" ? 1 : std::max(rule.from_port, 1);
+    const int to = rule.protocol == "-1" ? 65535 : std::min(rule.to_port, 65535);
+    const auto add = [&](int number) {
+      const auto tcp = static_cast<std::uint16_t>(number);
+      wanted[{port.public_address, tcp}] = {network, {port.interface.address, tcp}};
+    };
+    if (to - from < kPortsOfRuleMax) {
+      for (int number = from; number <= to; ++number) add(number);
+    } else {
+      for (int number : kWellKnown) {
+        if (from <= number && number <= to) add(number);
       }
+    }
+  }
+}
+
+}  // namespace
+
+std::map<Endpoint, Target> forwards(const std::vector<Vpc>& vpcs, int slot) {
+  std::map<Endpoint, Target> wanted;
+  for (const Vpc& vpc : vpcs) {
+    for (const Port& port : vpc.ports) {
+      if (port.internet && !port.public_address.empty()) add_forwards(wanted, port, vpc_namespaces(slot) + vpc.id);
     }
   }
   return wanted;

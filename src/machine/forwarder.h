@@ -1,4 +1,4 @@
-// Forwarder: connects TCP ports of the host's loopback with machines inside a region's namespace: how ssh and a browser
+// Forwarder: connects TCP ports of the host's loopback with machines inside network namespaces: how ssh and a browser
 // reach an instance's public address.
 //
 // It is a thread of this process and dies with it (load balancers do not: they are HAProxy's). At most 1024 connections
@@ -22,11 +22,17 @@ struct Endpoint {
   auto operator<=>(const Endpoint&) const = default;
 };
 
+// An endpoint inside a network namespace.
+struct Target {
+  std::string network;  // the namespace's name
+  Endpoint endpoint;
+  bool operator==(const Target&) const = default;
+};
+
 class Forwarder {
  public:
-  // Targets are connected from inside the namespace at `namespace_path`, with `source` as their source address (empty:
-  // any).
-  Forwarder(host::Path namespace_path, std::string source);
+  // Targets are connected from inside their namespace, with `source` as the source address (empty: any).
+  explicit Forwarder(std::string source);
   ~Forwarder();
   Forwarder(const Forwarder&) = delete;
   Forwarder& operator=(const Forwarder&) = delete;
@@ -34,16 +40,16 @@ class Forwarder {
   // The whole wanted state: listens on each key, connects to its value. Connections that are open stay open.
   // Returns the endpoints that cannot be listened on, with the reason ("127.77.0.9:22: address in use"); they are tried
   // again at the next call.
-  std::vector<std::string> set(const std::map<Endpoint, Endpoint>& wanted);
+  std::vector<std::string> set(const std::map<Endpoint, Target>& wanted);
 
  private:
   struct State;
   std::unique_ptr<State> state_;
 };
 
-// The forwards that `ports` ask for: of each machine with a public address, the tcp ports that a rule opens to
-// 0.0.0.0/0. Of a rule for more than 64 ports only the well-known ones (22, 80, 443, 3000, 3389, 5000, 8000, 8080,
-// 8443, 9000) are.
-std::map<Endpoint, Endpoint> forwards(const std::vector<Port>& ports);
+// The forwards that the VPCs' ports ask for: of each machine with a public address and a way out, the tcp ports that a
+// rule opens to 0.0.0.0/0. Of a rule for more than 64 ports only the well-known ones (22, 80, 443, 3000, 3389, 5000,
+// 8000, 8080, 8443, 9000) are.
+std::map<Endpoint, Target> forwards(const std::vector<Vpc>& vpcs, int slot);
 
 }  // namespace kiln::machine

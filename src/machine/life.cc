@@ -136,7 +136,8 @@ host::ProcessRef start_machine(const Place& place, Layers& layers, const Spec& s
   const std::vector<host::Path> cgroups = make_cgroups(place.host, place.name(spec.id), spec.limits);
   layers.hold(spec.id, spec.image);
   const Disk disk = make_disk(folder, layers, spec);
-  connect_machine(place.options.region_namespace, place.name(spec.id), spec.id, spec.interface);
+  connect_machine(vpc_namespaces(place.options.slot) + spec.interface.vpc, place.name(spec.id), spec.id,
+                  spec.interface);
 
   StartPlan plan;
   plan.name = place.name(spec.id);
@@ -187,30 +188,25 @@ void clear_processes(const Place& place, const std::string& id) {
 void remove_machine(const Place& place, const std::string& id) {
   const host::Path folder = place.folder(id);
   clear_processes(place, id);
-  disconnect_machine(place.options.region_namespace, place.name(id), id);
+  disconnect_machine(place.name(id));
   unmount_disk(folder);
   host::remove_tree(folder);
+}
+
+std::vector<std::string> machine_namespaces(int slot) {
+  std::vector<std::string> names = namespaces_with_prefix(slot_name(slot) + "-");
+  std::erase_if(names, [&](const std::string& name) { return name.starts_with(vpc_namespaces(slot) + "vpc-"); });
+  return names;
 }
 
 std::vector<std::pair<std::string, host::ProcessRef>> running_supervisors(const host::Path& folder) {
   const std::string prefix = (folder / "instances").string() + "/";
   std::vector<std::pair<std::string, host::ProcessRef>> found;
-  for (const std::string& entry : host::list_folder("/proc")) {
-    const auto pid = parse_int(entry);
-    if (!pid) continue;
-    std::string text;
-    try {
-      text = host::read_file("/proc/" + entry + "/cmdline");
-    } catch (const Error&) {
-      continue;  // it has just ended
-    }
-    const std::vector<std::string> argv = split(text, '\0');
+  for (const auto& [process, argv] : host::processes()) {
     const auto command = std::find(argv.begin(), argv.end(), kSupervisorCommand);
     // systemd-run names the same command while it asks for the unit; it ends by itself.
     if (command == argv.end() || command + 1 == argv.end() || !(command + 1)->starts_with(prefix)) continue;
-    if (const auto process = host::process_ref(static_cast<pid_t>(*pid))) {
-      found.emplace_back((command + 1)->substr(prefix.size()), *process);
-    }
+    found.emplace_back((command + 1)->substr(prefix.size()), process);
   }
   return found;
 }
@@ -219,7 +215,6 @@ std::vector<std::string> remove_all_machines(const host::Path& folder, int slot)
   Place place;
   place.options.folder = folder;
   place.options.slot = slot;
-  place.options.region_namespace = slot_name(slot);
   place.host = host_limits();
   std::vector<std::string> problems;
   const auto attempt = [&](const std::function<void()>& act) {
@@ -233,8 +228,7 @@ std::vector<std::string> remove_all_machines(const host::Path& folder, int slot)
   if (std::filesystem::exists(folder / "instances", ignored)) {
     for (const std::string& id : host::list_folder(folder / "instances")) attempt([&] { remove_machine(place, id); });
   }
-  for (const std::string& name : namespaces_with_prefix(slot_name(slot) + "-"))
-    attempt([&] { remove_namespace(name); });
+  for (const std::string& name : machine_namespaces(slot)) attempt([&] { remove_namespace(name); });
   for (const MountLine& mount : mounts_below(folder / "layers")) attempt([&] { unmount(mount.target); });
   attempt([&] { host::remove_tree(folder / "layers"); });
   return problems;

@@ -31,6 +31,7 @@ struct Interface {
   std::string address;  // IPv4, dotted
   int prefix = 20;
   std::string gateway;
+  std::string vpc = {};  // "vpc-0abc...": the network that its address is of
 };
 
 struct Spec {
@@ -66,6 +67,8 @@ class Machines {
   // Asks init to shut down, kills after `deadline`; the disk stays.
   virtual void stop(const std::string& id, Duration deadline, Done done) = 0;
   virtual void start(const std::string& id, Done done) = 0;
+  // Its limits from the next start on.
+  virtual void resize(const std::string& id, const Limits& limits) = 0;
   virtual void reboot(const std::string& id, Duration deadline, Done done) = 0;
   // Ends it as `stop` does and removes its disk, network and limits. Ending what has ended is fine.
   virtual void terminate(const std::string& id, Duration deadline, Done done) = 0;

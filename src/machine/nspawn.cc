@@ -345,6 +345,10 @@ void NspawnMachines::start(const std::string& id, Done done) {
   box_->begin_start(id, Act::start, std::move(done));
 }
 
+void NspawnMachines::resize(const std::string& id, const Limits& limits) {
+  box_->in_state(id, State::stopped, "resized").spec.limits = limits;
+}
+
 void NspawnMachines::stop(const std::string& id, Duration deadline, Done done) {
   if (box_->known(id).state == State::stopped && box_->known(id).act == Act::none && !box_->known(id).working) {
     if (box_->known(id).unclean) return box_->clean(id, std::move(done));
@@ -460,7 +464,7 @@ std::vector<std::string> NspawnMachines::adopt(const std::vector<Spec>& known) {
   for (const auto& [id, spec] : wanted) {
     if (!box.machines.contains(id)) report(Exit{id, false, std::string(kNothingLeft)});
   }
-  for (const std::string& name : namespaces_with_prefix(slot_name(box.place.options.slot) + "-")) {
+  for (const std::string& name : machine_namespaces(box.place.options.slot)) {
     const std::string id = name.substr(name.find('-') + 1);
     if (!box.machines.contains(id)) remove_namespace(name);
   }

@@ -23,8 +23,7 @@ namespace kiln::machine {
 
 struct NspawnOptions {
   host::Path folder;  // the region's state folder
-  int slot = 0;
-  std::string region_namespace;  // the network's; must be open
+  int slot = 0;       // whose network it is: a machine's VPC must be made
   // The program that has the supervisor inside, before `machine-supervisor`: {"/proc/self/exe"} where main() serves it.
   std::vector<std::string> supervisor = {"/proc/self/exe"};
 };
@@ -38,6 +37,7 @@ class NspawnMachines final : public Machines {
   void launch(const Spec& spec, Done done) override;
   void stop(const std::string& id, Duration deadline, Done done) override;
   void start(const std::string& id, Done done) override;
+  void resize(const std::string& id, const Limits& limits) override;
   void reboot(const std::string& id, Duration deadline, Done done) override;
   void terminate(const std::string& id, Duration deadline, Done done) override;
   State state(const std::string& id) const override;

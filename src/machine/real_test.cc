@@ -125,13 +125,15 @@ std::vector<std::string> lines_with(const std::string& text, const std::string& 
 }
 
 constexpr const char* kControlPlane = "control-plane";
+constexpr const char* kVpc = "vpc-1";
 
 Spec spec_of(int number, const store::Image& image, std::uint64_t memory = 512ull << 20) {
   Spec spec;
   spec.id = fmt::format("i-{:017x}", number);
   spec.hostname = fmt::format("ip-172-31-0-{}", number);
   spec.image = image;
-  spec.interface = {fmt::format("0a:00:00:00:00:{:02x}", number), fmt::format("172.31.0.{}", number), 20, "172.31.0.1"};
+  spec.interface = {fmt::format("0a:00:00:00:00:{:02x}", number), fmt::format("172.31.0.{}", number), 20, "172.31.0.1",
+                    kVpc};
   spec.limits = {memory, 1.0};
   return spec;
 }
@@ -143,7 +145,6 @@ int control_plane(const std::vector<std::string>& arguments) {
   NspawnOptions options;
   options.folder = arguments.at(0);
   options.slot = static_cast<int>(parse_int(arguments.at(1)).value());
-  options.region_namespace = slot_name(options.slot);
   NspawnMachines machines(loop, store, options);
   const store::Image image = store.image(Digest::parse(arguments.at(3)));
   loop.post([&] {
@@ -190,6 +191,7 @@ class RealMachines : public ::testing::Test {
     options.folder = state() / "network";
     network_ = std::make_unique<NamespaceNetwork>(options);
     network_->open();
+    apply({});
     make_machines();
   }
 
@@ -203,8 +205,7 @@ class RealMachines : public ::testing::Test {
     const std::string prefix = slot_->name();
     EXPECT_THAT(lines_with(host::read_file("/proc/self/mountinfo"), state().string()), IsEmpty());
     EXPECT_THAT(namespaces_with_prefix(prefix + "-"), IsEmpty());
-    EXPECT_FALSE(namespace_exists(prefix));
-    EXPECT_THAT(lines_with(host::run_checked({"ps", "-eo", "args"}).out, "/run/netns/" + prefix + " "), IsEmpty());
+    EXPECT_THAT(lines_with(host::run_checked({"ps", "-eo", "args"}).out, "/run/netns/" + prefix + "-"), IsEmpty());
     EXPECT_THAT(lines_with(host::run_checked({"losetup", "-a"}).out, shared_->folder.path().string()), IsEmpty());
     EXPECT_THAT(host::run_checked({"find", "/sys/fs/cgroup", "-name", prefix + "-*"}).out, "");
     EXPECT_THAT(lines_with(host::run_checked({"ps", "-eo", "args"}).out, state().string()), IsEmpty());
@@ -220,7 +221,6 @@ class RealMachines : public ::testing::Test {
     NspawnOptions options;
     options.folder = state();
     options.slot = slot_->number();
-    options.region_namespace = network_->namespace_name();
     host::call_on(running_->loop, [&] {
       machines_ = std::make_unique<NspawnMachines>(running_->loop, shared_->store, options);
       machines_->on_exit([this](const Exit& exit) {
@@ -285,7 +285,17 @@ class RealMachines : public ::testing::Test {
     command.timeout = kPatience;
     return host::run(command);
   }
-  std::string region() const { return network_->namespace_name(); }
+  std::string region() const { return vpc_namespaces(slot_->number()) + kVpc; }
+  static Vpc vpc_of(std::vector<Port> ports, const char* id = kVpc) {
+    Vpc vpc;
+    vpc.id = id;
+    vpc.cidr = "172.31.0.0/16";
+    vpc.subnets = {{"172.31.0.0/20", "172.31.0.1"}};
+    vpc.ports = std::move(ports);
+    vpc.needed = true;
+    return vpc;
+  }
+  void apply(std::vector<Port> ports) { network_->apply({vpc_of(std::move(ports))}); }
   bool serves(const Spec& spec, Duration budget = kPatience) const {
     return wait_for([&] { return http_get(region(), spec.interface.address, 80).first == 200; }, budget);
   }
@@ -310,7 +320,7 @@ RealMachines::Shared* RealMachines::shared_ = nullptr;
 
 TEST_F(RealMachines, BootServeAndLeaveNothing) {
   const Spec one = spec(10);
-  network_->apply({port(one, {http_from("172.31.0.0/16")})});
+  apply({port(one, {http_from("172.31.0.0/16")})});
   const Duration began = wall().uptime();
   ASSERT_EQ(launch(one), "");
   const Duration launched = wall().uptime();
@@ -341,7 +351,7 @@ TEST_F(RealMachines, BootServeAndLeaveNothing) {
 
 TEST_F(RealMachines, ReadOnlyRootAndWhatIsWritableStays) {
   const Spec one = spec(10);
-  network_->apply({port(one, {http_from("0.0.0.0/0")})});
+  apply({port(one, {http_from("0.0.0.0/0")})});
   ASSERT_EQ(launch(one), "");
   ASSERT_TRUE(serves(one));
   for (const char* path : {"/x", "/etc/x", "/usr/bin/x", "/var/x", "/var/www/html/index.html", "/root/x"}) {
@@ -417,7 +427,7 @@ TEST_F(RealMachines, AnImageThatIsNotReadOnlyMayBeWritten) {
 TEST_F(RealMachines, SecurityGroupsHoldBothWays) {
   const Spec one = spec(10);
   const Spec two = spec(11);
-  network_->apply({port(one, {http_from("172.31.0.11")}), port(two, {http_from("172.31.0.0/16")})});
+  apply({port(one, {http_from("172.31.0.11")}), port(two, {http_from("172.31.0.0/16")})});
   EXPECT_EQ(call([&](auto& machines, Done done) { machines.launch(one, std::move(done)); }), "");
   ASSERT_EQ(launch(two), "");
   ASSERT_TRUE(serves(two));
@@ -432,7 +442,7 @@ TEST_F(RealMachines, SecurityGroupsHoldBothWays) {
 
   Port strict = port(one, {http_from("0.0.0.0/0")});
   strict.egress = {EgressRule{"tcp", 443, 443, {"0.0.0.0/0"}}};
-  network_->apply({strict, port(two, {http_from("172.31.0.0/16")})});
+  apply({strict, port(two, {http_from("172.31.0.0/16")})});
   EXPECT_EQ(http_get(region(), one.interface.address, 80).first, 200);
   EXPECT_EQ(http_get(ns_one, two.interface.address, 80).first, 0) << "egress allows 443 only";
 
@@ -445,14 +455,15 @@ TEST_F(RealMachines, SecurityGroupsHoldBothWays) {
 TEST_F(RealMachines, PublicAddressesForwardWhatIsOpenToEverybody) {
   const Spec one = spec(10);
   Port open = port(one, {http_from("0.0.0.0/0")});
+  open.internet = true;
   open.public_address = network_->loopback_address(9);
-  network_->apply({open});
+  apply({open});
   ASSERT_EQ(launch(one), "");
   ASSERT_TRUE(serves(one));
   EXPECT_THAT(network_->problems(), IsEmpty());
   EXPECT_EQ(http_get("", open.public_address, 80).first, 200);
   open.ingress = {http_from("172.31.0.0/16")};
-  network_->apply({open});
+  apply({open});
   EXPECT_EQ(http_get("", open.public_address, 80).first, 0);
 }
 
@@ -492,7 +503,7 @@ TEST_F(RealMachines, EgressOnlyWithAWayOut) {
   const Spec two = spec(11);
   Port out = port(one, {});
   out.internet = true;
-  network_->apply({out, port(two, {})});
+  apply({out, port(two, {})});
   EXPECT_EQ(launch(one), "");
   EXPECT_EQ(launch(two), "");
   const int number = ntohs(any.sin_port);
@@ -501,17 +512,15 @@ TEST_F(RealMachines, EgressOnlyWithAWayOut) {
   };
   EXPECT_TRUE(wait_for([&] { return from(one) == 200; }, Duration(10'000)));
   EXPECT_EQ(from(two), 0) << "its subnet has no route out";
-  network_->apply({port(one, {}), port(two, {})});
+  apply({port(one, {}), port(two, {})});
   EXPECT_EQ(from(one), 0);
 
   NetworkOptions options;
   options.slot = slot_->number();
   options.folder = state() / "network";
   network_ = std::make_unique<NamespaceNetwork>(options);
-  // Killed before it was written down.
-  ASSERT_TRUE(std::filesystem::remove(state() / "network/uplink.pid"));
   network_->open();
-  network_->apply({out, port(two, {})});
+  apply({out, port(two, {})});
   EXPECT_TRUE(wait_for([&] { return from(one) == 200; }, Duration(10'000))) << "found again after a restart";
   const auto uplinks =
       lines_with(host::run_checked({"ps", "-eo", "args"}).out, "--netns-type=path /run/netns/" + region() + " ");
@@ -520,9 +529,53 @@ TEST_F(RealMachines, EgressOnlyWithAWayOut) {
   server.join();
 }
 
+TEST_F(RealMachines, VpcsWithTheSameAddressesKnowNothingOfEachOther) {
+  const Spec one = spec(10);
+  Spec other = spec(11);
+  other.interface = one.interface;
+  other.interface.vpc = "vpc-2";
+  Spec asks = spec(12);
+  asks.interface.vpc = "vpc-2";
+  Port outside = port(one, {http_from("0.0.0.0/0")});
+  outside.internet = true;
+  outside.public_address = network_->loopback_address(9);
+  Port inside = port(other, {http_from("0.0.0.0/0")});
+  inside.public_address = network_->loopback_address(10);
+  std::vector<std::string> heard;
+  network_->on_change([&](const std::string& id, bool there) { heard.push_back((there ? "+" : "-") + id); });
+  network_->apply({vpc_of({outside}), vpc_of({inside, port(asks, {})}, "vpc-2")});
+  EXPECT_THAT(network_->made(), ElementsAre("vpc-1", "vpc-2"));
+  for (const Spec& each : {other, asks}) ASSERT_EQ(launch(each), "");
+  const std::string second = vpc_namespaces(slot_->number()) + "vpc-2";
+  ASSERT_TRUE(wait_for([&] { return http_get(second, other.interface.address, 80).first == 200; }));
+  EXPECT_EQ(http_get(region(), other.interface.address, 80).first, 0) << "the address is nobody's in the first";
+  const std::string asking = slot_->name() + "-" + asks.id;
+  EXPECT_EQ(http_get(asking, other.interface.address, 80).first, 200);
+  EXPECT_EQ(http_get("", inside.public_address, 80).first, 0) << "a subnet without a way out cannot be reached";
+
+  ASSERT_EQ(launch(one), "");
+  ASSERT_TRUE(serves(one));
+  EXPECT_EQ(http_get("", outside.public_address, 80).first, 200);
+  ASSERT_EQ(terminate(one), "");
+  EXPECT_EQ(http_get(region(), one.interface.address, 80).first, 0);
+  EXPECT_EQ(http_get(asking, other.interface.address, 80).first, 200) << "the other has the address still";
+
+  inside.internet = true;
+  network_->apply({vpc_of({}), vpc_of({inside, port(asks, {})}, "vpc-2")});
+  EXPECT_EQ(http_get("", inside.public_address, 80).first, 200) << "the way out is the way in";
+  EXPECT_TRUE(network_->listen("vpc-2", kMetadataAddress, 80));
+  EXPECT_THROW(network_->listen("vpc-9", kMetadataAddress, 80), Error);
+
+  for (const Spec& each : {other, asks}) ASSERT_EQ(terminate(each), "");
+  network_->apply({vpc_of({})});
+  EXPECT_THAT(heard, ElementsAre("+vpc-2", "-vpc-2"));
+  EXPECT_FALSE(namespace_exists(second));
+  EXPECT_THAT(lines_with(host::run_checked({"ps", "-eo", "args"}).out, "/run/netns/" + second), IsEmpty());
+}
+
 TEST_F(RealMachines, MemoryLimitEndsTheHogAndNotTheMachine) {
   const Spec one = spec(10, 256ull << 20);
-  network_->apply({port(one, {http_from("0.0.0.0/0")})});
+  apply({port(one, {http_from("0.0.0.0/0")})});
   ASSERT_EQ(launch(one), "");
   ASSERT_TRUE(serves(one));
   const auto hog = inside(
@@ -566,7 +619,7 @@ TEST_F(RealMachines, AdoptionFindsWhatLivesAndRemovesWhatNobodyKnows) {
   const Spec unknown = spec(12);
   const Spec half = spec(13);
   const std::vector<IngressRule> open = {http_from("0.0.0.0/0")};
-  network_->apply({port(lives, open), port(dies, open), port(unknown, open)});
+  apply({port(lives, open), port(dies, open), port(unknown, open)});
   for (const Spec& each : {lives, dies, unknown}) ASSERT_EQ(launch(each), "");
   ASSERT_TRUE(serves(lives));
   const host::ProcessRef init = status(lives).init;
@@ -587,7 +640,7 @@ TEST_F(RealMachines, AdoptionFindsWhatLivesAndRemovesWhatNobodyKnows) {
   EXPECT_EQ(exits()[0].id, dies.id);
   EXPECT_EQ(state_of(dies), State::stopped);
   EXPECT_THAT(host::list_folder(state() / "instances"), ElementsAre(lives.id, dies.id));
-  EXPECT_EQ(namespaces_with_prefix(slot_->name() + "-").size(), 2u);
+  EXPECT_EQ(machine_namespaces(slot_->number()).size(), 2u);
   EXPECT_EQ(http_get(region(), lives.interface.address, 80).first, 200);
   EXPECT_EQ(call([&](auto& machines, Done done) { machines.start(dies.id, std::move(done)); }), "");
   EXPECT_TRUE(serves(dies));
@@ -619,7 +672,7 @@ TEST_F(RealMachines, AControlPlaneKilledAtAnyMomentOfALaunchLeavesNothingThatIsN
     host::call_on(running_->loop, [&] { live = machines_->adopt(specs); });
     ever_live += live.size();
     EXPECT_EQ(host::list_folder(state() / "instances"), live) << "after " << delay_ms << " ms";
-    EXPECT_EQ(namespaces_with_prefix(slot_->name() + "-").size(), live.size());
+    EXPECT_EQ(machine_namespaces(slot_->number()).size(), live.size());
     EXPECT_EQ(running_supervisors(state()).size(), live.size());
     for (const Spec& each : specs) EXPECT_EQ(terminate(each), "");
     EXPECT_THAT(mounts_below(state()), IsEmpty());
@@ -702,7 +755,7 @@ TEST_P(SeveralMachines, BootAtOnce) {
     ports.push_back(port(specs.back(), {http_from("172.31.0.0/16")}));
   }
   const Duration applied = wall().uptime();
-  network_->apply(ports);
+  apply(ports);
   const Duration began = wall().uptime();
   std::vector<std::future<std::string>> calls;
   for (const Spec& each : specs) calls.push_back(std::async(std::launch::async, [&] { return launch(each); }));

@@ -16,8 +16,15 @@ using ::testing::Not;
 Port port(const std::string& id, const std::string& address) {
   Port port;
   port.id = id;
-  port.interface = {"0A:00:00:00:00:01", address, 20, "172.31.0.1"};
+  port.interface = {"0A:00:00:00:00:01", address, 20, "172.31.0.1", "vpc-1"};
   return port;
+}
+
+Vpc vpc_of(const Port& port) {
+  Vpc vpc;
+  vpc.id = "vpc-1";
+  vpc.ports = {port};
+  return vpc;
 }
 
 TEST(Ruleset, IsOneTransactionThatReplacesTheTable) {
@@ -55,8 +62,8 @@ table inet kiln {
     type filter hook forward priority 0; policy drop;
     ct state invalid drop
     ct state established,related accept
-    iifname { "W" } oifname "tap0" ip daddr 10.0.2.3 meta l4proto { tcp, udp } th dport 53 accept
-    ip daddr 10.0.2.3 reject
+    iifname { "W" } oifname "tap0" ip daddr 169.254.77.3 meta l4proto { tcp, udp } th dport 53 accept
+    ip daddr 169.254.77.3 reject
     iifname vmap { "W" : jump out_W }
     iifname { "W" } oifname "tap0" accept
     iifname "v*" oifname vmap { "W" : jump in_W }
@@ -142,20 +149,25 @@ TEST(WireName, FitsADevice) {
 
 TEST(Forwards, AreTheTcpPortsThatAreOpenToEverybody) {
   Port web = port("i-1", "172.31.0.10");
+  web.internet = true;
   web.public_address = "127.77.0.5";
   web.ingress = {{"tcp", 8000, 8001, {"0.0.0.0/0"}}, {"tcp", 443, 443, {"10.0.0.0/8"}}, {"udp", 53, 53, {"0.0.0.0/0"}}};
-  const std::map<Endpoint, Endpoint> expected = {{{"127.77.0.5", 8000}, {"172.31.0.10", 8000}},
-                                                 {{"127.77.0.5", 8001}, {"172.31.0.10", 8001}}};
-  EXPECT_EQ(forwards({web}), expected);
+  const std::map<Endpoint, Target> expected = {{{"127.77.0.5", 8000}, {"kiln3-vpc-1", {"172.31.0.10", 8000}}},
+                                               {{"127.77.0.5", 8001}, {"kiln3-vpc-1", {"172.31.0.10", 8001}}}};
+  EXPECT_EQ(forwards({vpc_of(web)}, 3), expected);
+  Port inward = web;
+  inward.internet = false;
+  EXPECT_TRUE(forwards({vpc_of(inward)}, 3).empty()) << "without a way out there is none in";
   web.public_address.clear();
-  EXPECT_TRUE(forwards({web}).empty());
+  EXPECT_TRUE(forwards({vpc_of(web)}, 3).empty());
 }
 
 TEST(Forwards, OfARuleForAllPortsAreTheWellKnownOnes) {
   Port web = port("i-1", "172.31.0.10");
+  web.internet = true;
   web.public_address = "127.77.0.5";
   web.ingress = {{"-1", 0, 0, {"0.0.0.0/0"}}};
-  const auto found = forwards({web});
+  const auto found = forwards({vpc_of(web)}, 3);
   EXPECT_TRUE(found.contains({"127.77.0.5", 22}));
   EXPECT_TRUE(found.contains({"127.77.0.5", 80}));
   EXPECT_LT(found.size(), 20u);

@@ -57,6 +57,10 @@ struct SimulatedMachines::Box {
 
   Box(host::Loop& l, host::Random& r, Policy p) : loop(l), random(r), policy(std::move(p)) {}
 
+  static std::pair<std::string, std::string> place_of(const Interface& interface) {
+    return {interface.vpc, interface.address};
+  }
+
   Machine& known(const std::string& id) {
     const auto found = machines.find(id);
     if (found == machines.end()) throw Error(ErrorCode::not_found, fmt::format("machine {} does not exist", id));
@@ -135,7 +139,7 @@ struct SimulatedMachines::Box {
     Machine& machine = known(id);
     loop.cancel(machine.timer);
     std::vector<Done> waiting = std::move(machine.terminated);
-    addresses.erase(machine.spec.interface.address);
+    addresses.erase(place_of(machine.spec.interface));
     machines.erase(id);
     for (const Done& done : waiting) done(nullptr);
   }
@@ -144,8 +148,8 @@ struct SimulatedMachines::Box {
   host::Random& random;
   Policy policy;
   std::map<std::string, Machine> machines;
-  std::map<std::string, std::string> addresses;  // address → id
-  std::set<std::string> used;                    // every id that was ever launched
+  std::map<std::pair<std::string, std::string>, std::string> addresses;  // VPC and address → id
+  std::set<std::string> used;                                            // every id that was ever launched
   std::function<void(const Exit&)> listener;
   std::vector<Exit> unseen;
   bool attached = true;
@@ -164,7 +168,8 @@ void SimulatedMachines::launch(const Spec& spec, Done done) {
   Box& box = *box_;
   KILN_ASSERT(!spec.id.empty() && !spec.interface.address.empty(), "a machine has an id and an address");
   KILN_ASSERT(box.used.insert(spec.id).second, "a machine's id is launched once, ever");
-  KILN_ASSERT(box.addresses.emplace(spec.interface.address, spec.id).second, "an address belongs to one machine");
+  KILN_ASSERT(box.addresses.emplace(Box::place_of(spec.interface), spec.id).second,
+              "an address of a VPC belongs to one machine");
   ++box.launched;
   Box::Machine& machine = box.machines[spec.id];
   machine.spec = spec;
@@ -208,6 +213,8 @@ void SimulatedMachines::start(const std::string& id, Done done) {
   box_->begin(
       id, machine.behaviour.start, [this, id](Box::Machine&) { box_->run(id); }, std::move(done));
 }
+
+void SimulatedMachines::resize(const std::string& id, const Limits& limits) { box_->known(id).spec.limits = limits; }
 
 void SimulatedMachines::reboot(const std::string& id, Duration deadline, Done done) {
   Box::Machine& machine = box_->known(id);
@@ -305,8 +312,11 @@ int SimulatedMachines::http_status(const std::string& id, int port, const std::s
   return machine.behaviour.http ? machine.behaviour.http(port, path, serving) : 200;
 }
 
-int SimulatedMachines::http_status_at(const std::string& address, int port, const std::string& path) const {
-  const auto found = box_->addresses.find(address);
+int SimulatedMachines::http_status_at(const std::string& address, int port, const std::string& path,
+                                      const std::string& vpc) const {
+  const auto found = std::find_if(box_->addresses.begin(), box_->addresses.end(), [&](const auto& entry) {
+    return entry.first.second == address && (vpc.empty() || entry.first.first == vpc);
+  });
   return found == box_->addresses.end() ? -1 : http_status(found->second, port, path);
 }
 
@@ -346,9 +356,10 @@ void SimulatedNetwork::open() { open_ = true; }
 void SimulatedNetwork::close() {
   open_ = false;
   ports_.clear();
+  made_.clear();
 }
 
-void SimulatedNetwork::apply(const std::vector<Port>& ports) {
+void SimulatedNetwork::apply(const std::vector<Vpc>& vpcs) {
   KILN_ASSERT(open_, "the network is open");
   ++applies_;
   if (failing_applies_ > 0) {
@@ -356,14 +367,39 @@ void SimulatedNetwork::apply(const std::vector<Port>& ports) {
     throw Error(ErrorCode::io, "the rules cannot be changed");
   }
   std::set<std::string> ids;
-  std::set<std::string> addresses;
-  for (const Port& port : ports) {
-    KILN_ASSERT(ids.insert(port.id).second, "a machine has one port");
-    KILN_ASSERT(addresses.insert(port.interface.address).second, "an address belongs to one machine");
-    KILN_ASSERT(port.public_address.empty() || addresses.insert(port.public_address).second,
-                "a public address belongs to one machine");
+  std::set<std::string> public_addresses;
+  std::set<std::string> made;
+  ports_.clear();
+  for (const Vpc& vpc : vpcs) {
+    std::set<std::string> addresses;
+    KILN_ASSERT(ids.insert(vpc.id).second, "a VPC is named once");
+    if (vpc.needed || !vpc.ports.empty() || made_.contains(vpc.id)) made.insert(vpc.id);
+    for (const Port& port : vpc.ports) {
+      KILN_ASSERT(port.interface.vpc == vpc.id, "a port is in the VPC that it names");
+      KILN_ASSERT(ids.insert(port.id).second, "a machine has one port");
+      KILN_ASSERT(addresses.insert(port.interface.address).second, "an address belongs to one machine");
+      KILN_ASSERT(port.public_address.empty() || public_addresses.insert(port.public_address).second,
+                  "a public address belongs to one machine");
+      ports_.push_back(port);
+    }
   }
-  ports_ = ports;
+  const std::set<std::string> before = std::exchange(made_, std::move(made));
+  if (!listener_) return;
+  for (const std::string& vpc : made_) {
+    if (!before.contains(vpc)) listener_(vpc, true);
+  }
+  for (const std::string& vpc : before) {
+    if (!made_.contains(vpc)) listener_(vpc, false);
+  }
+}
+
+void SimulatedNetwork::on_change(std::function<void(const std::string& vpc, bool there)> listener) {
+  listener_ = std::move(listener);
+}
+
+host::FileDescriptor SimulatedNetwork::listen(const std::string& vpc, const std::string&, int) {
+  if (!made_.contains(vpc)) throw Error(ErrorCode::not_found, fmt::format("the VPC {} has no network", vpc));
+  return {};
 }
 
 std::string SimulatedNetwork::loopback_address(int number) const { return slot_loopback_address(slot_, number); }

@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -46,6 +47,7 @@ class SimulatedMachines final : public Machines {
   void launch(const Spec& spec, Done done) override;
   void stop(const std::string& id, Duration deadline, Done done) override;
   void start(const std::string& id, Done done) override;
+  void resize(const std::string& id, const Limits& limits) override;
   void reboot(const std::string& id, Duration deadline, Done done) override;
   void terminate(const std::string& id, Duration deadline, Done done) override;
   State state(const std::string& id) const override;
@@ -56,8 +58,8 @@ class SimulatedMachines final : public Machines {
   // What a probe of this machine would see now: an HTTP status, 0 = connection refused, -1 = no answer (no such
   // machine).
   int http_status(const std::string& id, int port, const std::string& path) const;
-  // The same by the machine's address.
-  int http_status_at(const std::string& address, int port, const std::string& path) const;
+  // The same by the machine's address in a VPC; empty: of the first that has a machine there.
+  int http_status_at(const std::string& address, int port, const std::string& path, const std::string& vpc = {}) const;
   // The machine dies now, as by kill -9.
   void kill(const std::string& id, const std::string& reason);
   // The control plane dies: no callback or listener of before is called any more; machines live on until `adopt`.
@@ -81,19 +83,22 @@ class SimulatedNetwork final : public Network {
   explicit SimulatedNetwork(int slot = 0) : slot_(slot) {}
   void open() override;
   void close() override;
-  void apply(const std::vector<Port>& ports) override;
+  void apply(const std::vector<Vpc>& vpcs) override;
   std::vector<std::string> problems() const override { return problems_; }
-  std::string namespace_name() const override { return {}; }
+  void on_change(std::function<void(const std::string& vpc, bool there)> listener) override;
+  host::FileDescriptor listen(const std::string& vpc, const std::string& address, int port) override;
   std::string loopback_address(int number) const override;
 
-  const std::vector<Port>& ports() const { return ports_; }
+  std::vector<std::string> made() const { return {made_.begin(), made_.end()}; }
+  const std::vector<Port>& ports() const { return ports_; }  // of all VPCs; the interface names its own
   // The next so many calls of `apply` fail, and change nothing.
   void fail_applies(int count) { failing_applies_ = count; }
   int applies() const { return applies_; }  // those that failed too
   // What `problems` says from now on.
   void set_problems(std::vector<std::string> problems) { problems_ = std::move(problems); }
   bool is_open() const { return open_; }
-  // Whether a TCP connection from `source` (an IPv4 address) to that port of the machine with `address` is let in.
+  // Whether a TCP connection from `source` (an IPv4 address) to that port of the machine with `address` is let in; of
+  // the first VPC that has a machine there.
   bool lets_in(const std::string& source, const std::string& address, int port) const;
 
  private:
@@ -103,6 +108,8 @@ class SimulatedNetwork final : public Network {
   int applies_ = 0;
   std::vector<std::string> problems_;
   std::vector<Port> ports_;
+  std::set<std::string> made_;
+  std::function<void(const std::string& vpc, bool there)> listener_;
 };
 
 }  // namespace kiln::machine

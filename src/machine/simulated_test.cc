@@ -126,7 +126,15 @@ TEST(SimulatedNetwork, LetsInWhatARuleAllows) {
   port.id = "i-1";
   port.interface.address = "172.31.0.10";
   port.ingress = {{"tcp", 80, 90, {"172.31.0.0/16"}}};
-  network.apply({port});
+  port.interface.vpc = "vpc-1";
+  Vpc vpc;
+  vpc.id = "vpc-1";
+  vpc.ports = {port};
+  std::vector<std::string> heard;
+  network.on_change([&](const std::string& id, bool there) { heard.push_back((there ? "+" : "-") + id); });
+  network.apply({vpc});
+  network.apply({vpc});
+  EXPECT_THAT(heard, ElementsAre("+vpc-1"));
   EXPECT_TRUE(network.lets_in("172.31.0.2", "172.31.0.10", 85));
   EXPECT_FALSE(network.lets_in("172.30.0.2", "172.31.0.10", 85));
   EXPECT_FALSE(network.lets_in("172.31.0.2", "172.31.0.10", 91));

@@ -23,13 +23,19 @@ std::string owner_of(int slot, const SlotOptions& options) {
   if (!std::filesystem::exists(file, ignored)) return {};
   const std::string owner(trim(host::read_file(file)));
   const bool owner_gone = owner.empty() || !std::filesystem::exists(owner, ignored);
-  const bool name_gone = !std::filesystem::exists(options.namespaces / slot_name(slot), ignored);
-  return owner_gone && name_gone ? std::string() : owner;
+  if (!owner_gone) return owner;
+  const std::string prefix = vpc_namespaces(slot);
+  for (const auto& name : std::filesystem::directory_iterator(options.namespaces, ignored)) {
+    if (name.path().filename().string().starts_with(prefix)) return owner;
+  }
+  return {};
 }
 
 }  // namespace
 
 std::string slot_name(int slot) { return fmt::format("kiln{}", slot); }
+
+std::string vpc_namespaces(int slot) { return slot_name(slot) + "-"; }
 
 std::string slot_loopback_address(int slot, int number) {
   if (number < 1 || number > kAddressesPerSlot) {

@@ -47,6 +47,7 @@ class Slot {
 };
 
 std::string slot_name(int slot);
+std::string vpc_namespaces(int slot);  // "kiln7-": with a VPC's id after it, the name of that VPC's network namespace
 std::string slot_loopback_address(int slot, int number);
 
 }  // namespace kiln::machine

@@ -81,9 +81,9 @@ TEST_F(Slots, AreTidiedOfADeathBeforeTheyHadAnOwner) {
 TEST_F(Slots, AnOwnerWhoseFolderIsGoneIsForgottenWhenItsNamesAreGoneToo) {
   { const Slot dies = take("a"); }
   host::remove_tree(folder_.path() / "a");
-  host::write_file(options_.namespaces / "kiln0", "");
+  host::write_file(options_.namespaces / "kiln0-vpc-1", "");
   EXPECT_EQ(take("b").number(), 1);
-  host::remove_tree(options_.namespaces / "kiln0");
+  host::remove_tree(options_.namespaces / "kiln0-vpc-1");
   EXPECT_EQ(take("c").number(), 0);
 }
 

@@ -13,6 +13,13 @@ void Handlers::set(const wire::Operation& operation, Erased handler) {
   KILN_ASSERT(table_.emplace(&operation, std::move(handler)).second, "an operation has one handler");
 }
 
+void Handlers::answer_as(const Handlers& other, std::string_view prefix) {
+  for (auto& [operation, handler] : table_) {
+    const auto found = other.table_.find(operation);
+    if (operation->name.starts_with(prefix) && found != other.table_.end()) handler = found->second;
+  }
+}
+
 std::shared_ptr<void> Handlers::run(const wire::Operation& operation, const Call& call, const void* input) const {
   return table_.at(&operation)(call, input);
 }
@@ -20,6 +27,16 @@ std::shared_ptr<void> Handlers::run(const wire::Operation& operation, const Call
 void Handlers::prepare(const wire::Operation& operation, const void* input) const {
   auto it = before_.find(&operation);
   if (it != before_.end()) it->second(input);
+}
+
+bool Handlers::settled(const wire::Operation& operation, const void* input) const {
+  auto it = settled_.find(&operation);
+  if (it == settled_.end()) return true;
+  try {
+    return it->second(input);
+  } catch (const ApiError&) {
+    return true;
+  }
 }
 
 std::vector<const wire::Operation*> Handlers::served() const {

@@ -22,6 +22,7 @@ struct Call {
   std::string request_id;
   std::string access_key;
   std::string account;
+  std::string region;
   Time now{};
   Principal principal{};  // whose key it is
 };
@@ -51,6 +52,20 @@ class Handlers {
   }
   void prepare(const wire::Operation& operation, const void* input) const;
 
+  // Until `settled`, the answer is held back (for a bounded time): waiters of AWS's clients ask at once and then only
+  // every 15 s, so what is about to come true is worth a moment. `settled` runs on the loop, often; an ApiError means
+  // yes, for the handler will say it again.
+  template <class Op>
+  void when(std::function<bool(const typename Op::Input&)> settled) {
+    settled_[&Op::operation()] = [settled = std::move(settled)](const void* input) {
+      return settled(*static_cast<const typename Op::Input*>(input));
+    };
+  }
+  bool settled(const wire::Operation& operation, const void* input) const;
+
+  // Answers operations whose names begin with `prefix` as `other` does.
+  void answer_as(const Handlers& other, std::string_view prefix);
+
   bool serves(const wire::Operation& operation) const { return table_.contains(&operation); }
   // Of a served operation.
   std::shared_ptr<void> run(const wire::Operation& operation, const Call& call, const void* input) const;
@@ -61,6 +76,7 @@ class Handlers {
   void set(const wire::Operation& operation, Erased handler);
   std::map<const wire::Operation*, Erased> table_;
   std::map<const wire::Operation*, std::function<void(const void*)>> before_;
+  std::map<const wire::Operation*, std::function<bool(const void*)>> settled_;
 };
 
 // Throws ApiError(UnsupportedOperation) naming the first member that is present and not among `served`: what is not

@@ -5,6 +5,22 @@
 
 namespace kiln::region {
 
+void LateTables::put(const std::string& table, const std::string& key, std::string text) {
+  later(table, key, text);
+  all_.put(table, key, std::move(text));
+}
+
+void LateTables::erase(const std::string& table, const std::string& key) {
+  later(table, key, std::nullopt);
+  all_.erase(table, key);
+}
+
+void LateTables::later(const std::string& table, const std::string& key, std::optional<std::string> text) {
+  loop_.after(delay_, [reader = reader_, alive = alive_, table, key, text = std::move(text)] {
+    if (!alive.expired()) reader(table, key, text);
+  });
+}
+
 void Journal::put(const std::string& table, const std::string& key, std::string text) {
   pending_[{table, key}] = std::move(text);
 }

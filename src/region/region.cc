@@ -1,4 +1,4 @@
-// Region: the services, and the few lines by which they know of each other.
+// Region: its services, and the few lines by which they know of each other.
 #include "region/region.h"
 
 #include "region/autoscaling/adapters.h"
@@ -9,10 +9,8 @@
 #include "region/ec2/placements.h"
 #include "region/elb/elb.h"
 #include "region/elb/handlers.h"
-#include "region/front/front_door.h"
 #include "region/iam/ec2_profiles.h"
 #include "region/iam/handlers.h"
-#include "region/sts/handlers.h"
 #include "wire/shape.h"
 
 namespace kiln::region {
@@ -26,20 +24,22 @@ class Ec2Eyes final : public elb::Ec2View {
   std::optional<elb::InstanceView> instance(const std::string& id) const override {
     const ec2::Instance* found = ec2_.find_instance(id);
     if (found == nullptr) return std::nullopt;
-    return elb::InstanceView{ec2_.vpc().id, found->zone, found->private_address, phase_of(found->state)};
+    return elb::InstanceView{found->vpc_id, found->zone, found->private_address, phase_of(found->state)};
   }
   std::optional<elb::SubnetView> subnet(const std::string& id) const override {
-    const ec2::Subnet* found = ec2_.find_subnet(id);
-    if (found == nullptr) return std::nullopt;
-    return elb::SubnetView{ec2_.vpc().id, found->zone};
+    const auto found = ec2_.vpcs().subnets().find(id);
+    if (found == ec2_.vpcs().subnets().end()) return std::nullopt;
+    return elb::SubnetView{found->second.vpc_id, found->second.zone};
   }
-  bool vpc_exists(const std::string& id) const override { return id == ec2_.vpc().id; }
+  bool vpc_exists(const std::string& id) const override { return ec2_.vpcs().vpcs().contains(id); }
   std::optional<std::string> security_group_vpc(const std::string& id) const override {
     auto it = ec2_.security_groups().find(id);
     if (it == ec2_.security_groups().end()) return std::nullopt;
     return it->second.vpc_id;
   }
-  std::string default_security_group(const std::string&) const override { return ec2_.default_security_group_id(); }
+  std::string default_security_group(const std::string& vpc_id) const override {
+    return ec2_.default_security_group_id(vpc_id);
+  }
 
  private:
   static elb::InstancePhase phase_of(ec2::InstanceState state) {
@@ -65,78 +65,90 @@ class Ec2Eyes final : public elb::Ec2View {
 }  // namespace
 
 struct Region::State {
-  State(const RegionParts& parts, const RegionOptions& options)
+  State(const RegionParts& parts, const std::string& account, const std::string& name)
       : placements(parts.store),
-        ec2(parts.loop, parts.random, parts.journal, parts.machines, parts.network, placements,
-            ec2_options(parts, options)),
+        late(parts.tables, parts.loop, parts.describe_delay),
+        ec2(parts.loop, parts.random, parts.describe_delay > Duration(0) ? late : parts.tables, parts.machines,
+            parts.network, placements, parts.addresses, ec2_options(parts, account, name)),
         eyes(ec2),
-        elb(parts.loop, parts.random, parts.journal, eyes, parts.balancer, parts.prober, elb_options(parts, options)),
-        records(parts.journal),
+        elb(parts.loop, parts.random, parts.tables, eyes, parts.balancer, parts.prober, parts.addresses,
+            elb_options(account, name)),
+        records(parts.tables),
         instances(ec2),
         targets(elb),
-        autoscaling(parts.loop, parts.random, records, instances, targets, {options.aws_region, options.account}),
-        keyring(options.root_seed),
-        iam(parts.loop, parts.random, parts.journal, keyring, options.account),
-        door(parts.loop, parts.random, parts.journal, handlers, parts.log, keyring, options.account,
-             options.aws_region) {
-    keyring.put(options.access_key, {{options.secret_key, "", std::nullopt}, iam::root_of(options.account)});
+        autoscaling(parts.loop, parts.random, records, instances, targets, {name, account}) {
     ec2::serve(handlers, ec2);
+    if (parts.describe_delay > Duration(0)) lag(parts, account, name);
     elb::serve(handlers, elb);
     autoscaling::serve(handlers, autoscaling);
-    iam::serve(handlers, iam);
-    sts::serve(handlers, iam, keyring, [](const std::string&) { return nullptr; });
-    ec2.set_instance_profiles(iam::ec2_profiles(iam));
+    iam::serve(handlers, parts.iam);
+    sts::serve(handlers, parts.iam, parts.keyring, parts.iam_of);
+    ec2.set_instance_profiles(iam::ec2_profiles(parts.iam));
     // Rules that name a load balancer's security group let the balancer's own addresses in.
-    ec2.set_balancer_groups([this](const std::string& group) { return elb.uses_security_group(group); });
+    ec2.set_balancer_uses([this](const std::string& id) { return elb.uses(id); });
     elb.on_load_balancer_change([this] { ec2.network_changed(); });
     ec2.on_instance_change(
         [this](const ec2::Instance& instance, ec2::InstanceState) { elb.instance_changed(instance.id); });
   }
 
-  static ec2::Options ec2_options(const RegionParts& parts, const RegionOptions& options) {
+  // Describe calls are answered by a replica that hears of every change late.
+  void lag(const RegionParts& parts, const std::string& account, const std::string& name) {
+    replica = std::make_shared<ec2::Ec2>(parts.loop, parts.random, parts.tables, parts.machines, parts.network,
+                                         placements, parts.addresses, ec2_options(parts, account, name));
+    late.hand_on([&replica = *replica](const auto&... change) { replica.replicate(change...); }, replica);
+    Handlers describing;
+    ec2::serve(describing, *replica);
+    handlers.answer_as(describing, "Describe");
+  }
+
+  static ec2::Options ec2_options(const RegionParts& parts, const std::string& account, const std::string& name) {
     ec2::Options out;
-    out.region = options.aws_region;
-    out.account = options.account;
+    out.region = name;
+    out.account = account;
     out.say = parts.say;
     return out;
   }
-  static elb::Options elb_options(const RegionParts& parts, const RegionOptions& options) {
+  static elb::Options elb_options(const std::string& account, const std::string& name) {
     elb::Options out;
-    out.region = options.aws_region;
-    out.account = options.account;
-    out.loopback_address = [&network = parts.network](int number) { return network.loopback_address(number); };
+    out.region = name;
+    out.account = account;
     return out;
   }
 
   Handlers handlers;
   ec2::StorePlacements placements;
+  LateTables late;
   ec2::Ec2 ec2;
+  std::shared_ptr<ec2::Ec2> replica;  // null without a delay
   Ec2Eyes eyes;
   elb::Elb elb;
   autoscaling::JournalRecords records;
   autoscaling::Ec2Instances instances;
   autoscaling::ElbTargets targets;
   autoscaling::Autoscaling autoscaling;
-  iam::Keyring keyring;
-  iam::Iam iam;
-  FrontDoor door;
 };
 
-Region::Region(const RegionParts& parts, RegionOptions options) : state_(std::make_unique<State>(parts, options)) {}
+Region::Region(const RegionParts& parts, const std::string& account, const std::string& name)
+    : state_(std::make_unique<State>(parts, account, name)) {}
 Region::~Region() = default;
 
-void Region::open() {
-  state_->iam.open();
+void Region::load() {
   // Load balancing needs EC2's instances to know its targets again, and EC2's network needs the load balancers, whose
   // addresses its rules let in: a moment without either would take running targets out of service.
-  state_->ec2.open([this] { state_->elb.open(); });
+  state_->ec2.load();
+  if (state_->replica) state_->replica->read(state_->late);
+  state_->elb.open();
+}
+
+std::vector<machine::Spec> Region::machines() const { return state_->ec2.machines(); }
+void Region::connect() { state_->ec2.connect(); }
+
+void Region::resume(const std::vector<std::string>& alive) {
+  state_->ec2.resume(alive);
   state_->autoscaling.open();
 }
 
-void Region::handle(http::Request request, std::function<void(http::Response)> answer) {
-  state_->door.handle(std::move(request), std::move(answer));
-}
-
+void Region::machine_ended(const machine::Exit& exit) { state_->ec2.machine_ended(exit); }
 const Handlers& Region::handlers() const { return state_->handlers; }
 
 }  // namespace kiln::region

@@ -1,62 +1,60 @@
-// Region: an AWS region as an object: its services over one journal, behind one front door.
+// Region: all services of one account in one AWS region.
 //
-// It lives on its loop and knows machines, network, balancer and prober only by their interfaces: with the real ones it
-// runs instances, with the simulated ones a whole fleet in virtual time. It may go at any moment; another one on the
-// same journal and the same machines goes on.
+// It lives on the loop, and knows machines, network, balancer and prober only by their interfaces: with the real ones
+// it runs instances, with the simulated ones a whole fleet in virtual time. It may go at any moment; another one on the
+// same tables and the same machines goes on.
 #pragma once
 
 #include <functional>
-#include <iostream>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "host/loop.h"
 #include "host/random.h"
-#include "http/message.h"
 #include "machine/machine.h"
 #include "machine/network.h"
 #include "region/elb/balancer.h"
 #include "region/elb/prober.h"
-#include "region/front/request_log.h"
 #include "region/handlers.h"
+#include "region/iam/iam.h"
 #include "region/journal.h"
+#include "region/loopback_pool.h"
+#include "region/sts/handlers.h"
 #include "store/store.h"
 
 namespace kiln::region {
 
-struct RegionOptions {
-  std::string aws_region = "us-east-1";
-  std::string account = "123456789012";
-  std::string access_key;
-  std::string secret_key;
-  std::string root_seed{};  // of the root keys of other accounts; empty: they have none
-};
-
-// What a region stands on; all must outlive it.
+// What it stands on; all must outlive it.
 struct RegionParts {
   host::Loop& loop;
   host::Random& random;
-  Journal& journal;
+  Tables& tables;  // its own
   const store::Store& store;
   machine::Machines& machines;
   machine::Network& network;
   elb::Balancer& balancer;
   elb::Prober& prober;
-  RequestLog& log;
-  // Takes what goes wrong and is tried again, a line each; the control plane's stderr is its log.
-  std::function<void(const std::string& line)> say = [](const std::string& line) { std::cerr << line << std::endl; };
+  LoopbackPool& addresses;
+  iam::Iam& iam;  // its account's
+  const iam::Keyring& keyring;
+  sts::IamOf iam_of;                                 // other accounts'
+  std::function<void(const std::string& line)> say;  // what goes wrong and is tried again
+  Duration describe_delay{0};                        // EC2's describe calls see what was so that long ago
 };
 
 class Region {
  public:
-  Region(const RegionParts& parts, RegionOptions options);
-  // The network must be open already. On the loop's thread.
-  void open();
+  Region(const RegionParts& parts, const std::string& account, const std::string& name);
   ~Region();
 
-  // From any thread; answers once, after the journal has what the call changed.
-  void handle(http::Request request, std::function<void(http::Response)> answer);
+  // The beginning, in this order (see ec2::Ec2). The data plane is told in `load`, the network in `connect`.
+  void load();
+  std::vector<machine::Spec> machines() const;
+  void connect();
+  void resume(const std::vector<std::string>& alive);
 
+  void machine_ended(const machine::Exit& exit);
   const Handlers& handlers() const;
 
  private:

@@ -51,11 +51,11 @@ class AwsCli(world.Story):
             urllib.request.urlopen(f"http://{address}/", timeout=2)
         self.kiln.aws("ec2", "authorize-security-group-ingress", "--group-id", group, "--protocol", "tcp", "--port", "80",
                       "--cidr", "0.0.0.0/0")
-        body = world.wait_until("the opened port answers", lambda: fetch(f"http://{address}/"), budget=30)
+        body = world.wait_until("the opened port answers", lambda: world.fetch(f"http://{address}/"), budget=30)
         self.assertIn("web 1.0.0", body)
         self.kiln.aws("ec2", "revoke-security-group-ingress", "--group-id", group, "--protocol", "tcp", "--port", "80",
                       "--cidr", "0.0.0.0/0")
-        world.wait_until("the closed port does not answer", lambda: fetch(f"http://{address}/") is None, budget=10)
+        world.wait_until("the closed port does not answer", lambda: world.fetch(f"http://{address}/") is None, budget=10)
 
         self.kiln.aws("ec2", "reboot-instances", "--instance-ids", first)
         self.kiln.aws("ec2", "stop-instances", "--instance-ids", first)
@@ -116,7 +116,7 @@ class AwsCli(world.Story):
         world.wait_until("two targets are healthy", lambda: [
             t["TargetHealth"]["State"] for t in aws("elbv2", "describe-target-health", "--target-group-arn",
                                                     targets)["TargetHealthDescriptions"]] == ["healthy"] * 2)
-        self.assertIn("web 1.0.0", fetch(url))
+        self.assertIn("web 1.0.0", world.fetch(url))
 
         refresh = aws("autoscaling", "start-instance-refresh", "--auto-scaling-group-name", "fleet", "--desired-configuration",
                       json.dumps({"LaunchTemplate": {"LaunchTemplateName": "fleet", "Version": "2"}}), "--preferences",
@@ -131,7 +131,7 @@ class AwsCli(world.Story):
                        "--instance-refresh-ids", refresh)["InstanceRefreshes"][0]["Status"]
 
         world.wait_until("the refresh is successful", lambda: status() == "Successful", budget=60)
-        self.assertIn("web 1.1.0", fetch(url))
+        self.assertIn("web 1.1.0", world.fetch(url))
         instances = aws("autoscaling", "describe-auto-scaling-groups")["AutoScalingGroups"][0]["Instances"]
         self.assertEqual({i["LaunchTemplate"]["Version"] for i in instances}, {"2"})
         self.assertIn("ActiveInstanceRefreshNotFound",
@@ -231,7 +231,7 @@ class AwsCli(world.Story):
                     {"TargetGroupArn": fleet, "Weight": here}, {"TargetGroupArn": other, "Weight": there}]}}]))
 
         def versions() -> set[str]:
-            return {(fetch(url) or "nothing")[:len("web 1.0.0")].strip() for _ in range(40)}
+            return {(world.fetch(url) or "nothing")[:len("web 1.0.0")].strip() for _ in range(40)}
 
         weigh(50, 50)
         world.wait_until("both groups answer", lambda: versions() == {"web 1.0.0", "web 1.1.0"})
@@ -240,14 +240,6 @@ class AwsCli(world.Story):
         weigh(100, 0)
         world.wait_until("only the fleet answers", lambda: versions() == {"web 1.1.0"})
         aws("ec2", "terminate-instances", "--instance-ids", single)
-
-
-def fetch(url: str) -> str | None:
-    try:
-        with urllib.request.urlopen(url, timeout=2) as answer:
-            return answer.read().decode()
-    except OSError:
-        return None
 
 
 if __name__ == "__main__":

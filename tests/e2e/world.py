@@ -1,4 +1,5 @@
 """World: what the end-to-end stories share: a Kiln of their own, a load that checks every answer, and a look at what is left."""
+import importlib
 import json
 import os
 import pathlib
@@ -8,14 +9,23 @@ import select
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 import unittest
+import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PROGRAM = os.environ.get("KILN_PROGRAM", str(ROOT / "build/release/kiln"))
 CACHE = pathlib.Path(os.environ.get("KILN_TEST_CACHE", ROOT / "build/release/test-cache"))
 AWS = [str(ROOT / "build/venv/bin/python3"), "-m", "awscli"]
+
+
+def boto3():
+    """The newest boto3, of the clients that tools/setup.sh --test installs: (boto3, its Config, its ClientError)."""
+    sys.path[:0] = [str(path) for path in (ROOT / "build/venv/lib").glob("python3*/site-packages")]
+    module = importlib.import_module("boto3")
+    return module, importlib.import_module("botocore.config").Config, importlib.import_module("botocore.exceptions").ClientError
 
 
 class Kiln:
@@ -193,6 +203,15 @@ class Load:
         self.child.send_signal(signal.SIGINT)
         out, _ = self.child.communicate(timeout=30)
         return json.loads(out)
+
+
+def fetch(url: str) -> str | None:
+    """The page, or None when nobody answers."""
+    try:
+        with urllib.request.urlopen(url, timeout=2) as answer:
+            return answer.read().decode()
+    except OSError:
+        return None
 
 
 def wait_until(what: str, condition, budget: float = 60, pause: float = 0.1):

@@ -95,6 +95,7 @@ class WatchedMachines final : public machine::Machines {
     machines_.stop(id, deadline, std::move(done));
   }
   void start(const std::string& id, machine::Done done) override { machines_.start(id, std::move(done)); }
+  void resize(const std::string& id, const machine::Limits& limits) override { machines_.resize(id, limits); }
   void reboot(const std::string& id, Duration deadline, machine::Done done) override {
     machines_.reboot(id, deadline, std::move(done));
   }

@@ -112,13 +112,12 @@ machine::Behaviour World::behaviour(const machine::Spec& spec, host::Random& ran
 void World::start_region() {
   ++lives_;
   life_ = std::make_unique<region::testing::MortalLoop>(loop_);
-  prober_ = std::make_unique<region::elb::SimulatedProber>(
-      *life_, [this](const std::string& address, int port, const std::string& path) {
-        return machines_.http_status_at(address, port, path);
-      });
-  region_ = std::make_unique<region::Region>(
-      region::RegionParts{*life_, random_, journal_, store_, watched_, network_, balancer_, *prober_, log_},
-      region::RegionOptions{"us-east-1", "123456789012", kAccessKey, kSecretKey});
+  prober_ = std::make_unique<region::elb::SimulatedProber>(*life_, [this](const region::elb::Probe& probe) {
+    return machines_.http_status_at(probe.address, probe.port, probe.path, probe.vpc);
+  });
+  region_ = std::make_unique<region::Partition>(
+      region::PartitionParts{*life_, random_, journal_, store_, watched_, network_, balancer_, *prober_, log_},
+      region::PartitionOptions{"us-east-1", "123456789012", kAccessKey, kSecretKey});
   region_->open();
 }
 

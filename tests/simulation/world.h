@@ -22,7 +22,7 @@
 #include "region/elb/simulated_balancer.h"
 #include "region/elb/simulated_prober.h"
 #include "region/journal.h"
-#include "region/region.h"
+#include "region/partition.h"
 #include "region/testing/mortal_loop.h"
 #include "store/store.h"
 #include "watch.h"
@@ -170,7 +170,7 @@ class World final : public http::Transport {
   // The region's process.
   std::unique_ptr<region::testing::MortalLoop> life_;
   std::unique_ptr<region::elb::SimulatedProber> prober_;
-  std::unique_ptr<region::Region> region_;
+  std::unique_ptr<region::Partition> region_;
 
   std::unique_ptr<aws::Client> client_;
   Deaths deaths_;

@@ -2,19 +2,21 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
-#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/text.h"
 #include "cli/command.h"
 #include "cli/region_process.h"
+#include "region/aws_regions.h"
 #include "region/iam/keyring.h"
 
 namespace kiln::cli {
 namespace {
 
 constexpr std::size_t kLogLines = 50;
+constexpr Duration kLogPace{200};
+constexpr Duration kDelayMax{300'000};
 
 int status(Context& context, const std::string& name, bool json) {
   auto record = read_region_record(context, name);
@@ -40,6 +42,11 @@ int status(Context& context, const std::string& name, bool json) {
   say(fmt::format("region '{}' runs as process {}", name, record->process.pid));
   say(fmt::format("  endpoint   {}   ({}, account {})", record->endpoint, record->aws_region, record->account));
   say(fmt::format("  machines   {}", record->machines));
+  if (record->throttle) say("  throttled  calls beyond AWS's rates are refused");
+  if (record->describe_delay > Duration(0)) {
+    say(fmt::format("  delayed    EC2's describe calls see what was so {} ago",
+                    format_duration(record->describe_delay)));
+  }
   say(fmt::format("  state      {}  {}", context.region_folder(name).string(),
                   format_bytes(state_bytes(context.region_folder(name)))));
   say("  every call is signed and checked; IAM policies are kept and not enforced, but for the trust policies of "
@@ -86,18 +93,21 @@ int print_environment(Context& context, const std::string& name, const Choice& c
   return 0;
 }
 
-// "us-east-1", "ap-southeast-2": two parts or more of small letters, and a digit.
-std::string check_region_form(const std::string& text) {
-  const std::vector<std::string> parts = split(text, '-');
-  const bool words =
-      parts.size() >= 3 && std::all_of(parts.begin(), parts.end() - 1, [](const std::string& part) {
-        return !part.empty() && part.find_first_not_of("abcdefghijklmnopqrstuvwxyz") == std::string::npos;
-      });
-  const bool good = words && parts.back().size() == 1 && parts.back()[0] >= '1' && parts.back()[0] <= '9';
-  return good ? std::string() : "an AWS region is named like us-east-1";
+// Lines as they come, until Ctrl-C; goes on in the new file when the log is turned over.
+void follow(Context& context, const host::Path& log, std::uintmax_t at) {
+  context.watch_interrupts();
+  for (; !Context::interrupted(); context.clock.sleep(kLogPace)) {
+    if (!std::filesystem::exists(log)) continue;
+    const std::string text = host::read_file(log);
+    if (text.size() < at) at = 0;
+    const std::size_t end = text.rfind('\n');
+    if (end == std::string::npos || end < at) continue;
+    say(text.substr(at, end - at));
+    at = end + 1;
+  }
 }
 
-int print_log(const Context& context, const std::string& name, bool json) {
+int print_log(Context& context, const std::string& name, bool json, bool following) {
   host::Path log = context.region_folder(name) / "requests.log";
   std::string text = std::filesystem::exists(log) ? last_lines(host::read_file(log), kLogLines) : "";
   if (json) {
@@ -105,6 +115,7 @@ int print_log(const Context& context, const std::string& name, bool json) {
   } else {
     say(text.empty() ? "no call yet" : text);
   }
+  if (following) follow(context, log, std::filesystem::exists(log) ? std::filesystem::file_size(log) : 0);
   return 0;
 }
 
@@ -116,6 +127,7 @@ int run_region(Context& context, const std::vector<std::string>& words) {
   RegionStart start;
   Choice choice;
   bool json = false;
+  bool following = false;
   parser.add_option("verb", verb)
       ->required()
       ->check(CLI::IsMember({"start", "serve", "status", "env", "log", "stop", "reset"}));
@@ -126,17 +138,30 @@ int run_region(Context& context, const std::vector<std::string>& words) {
   });
   parser.add_option("--port", start.port)->check(CLI::Range(0, 65535));
   parser.add_option("--machines", start.machines)->check(CLI::IsMember({"nspawn", "simulated"}));
+  std::string delay;
+  parser.add_option("--describe-delay", delay)->check([](const std::string& text) {
+    try {
+      if (parse_duration(text) <= kDelayMax) return std::string();
+    } catch (const Error&) {
+    }
+    return std::string("a time from 0s to 5m, as in 2s or 500ms");
+  });
+  parser.add_flag("--throttle,!--no-throttle", start.throttle);
+  parser.add_flag("--follow,-f", following);
   parser.add_option("--account", choice.account);
-  parser.add_option("--region", choice.region)->check(check_region_form);
+  parser.add_option("--region", choice.region)->check([](const std::string& name) {
+    return region::find_aws_region(name) != nullptr ? std::string() : name + " is no AWS region; one is us-east-1";
+  });
   parser.add_flag("--json", json);
   if (!parse(parser, "region", words)) return 0;
   if (verb != "env" && !(choice.account + choice.region).empty()) {
     throw Error(ErrorCode::usage, "--account and --region belong to kiln region env");
   }
+  if (!delay.empty()) start.describe_delay = parse_duration(delay);
   if (verb == "serve") return serve_region(context, start);
   if (verb == "status") return status(context, start.name, json);
   if (verb == "env") return print_environment(context, start.name, choice, json);
-  if (verb == "log") return print_log(context, start.name, json);
+  if (verb == "log") return print_log(context, start.name, json, following);
   if (verb == "stop") {
     stop_region(context, start.name);
     say(fmt::format("region '{}' is stopped", start.name));

@@ -45,6 +45,8 @@ host::ProcessRef start_machine(const Place& place, Layers& layers, const Spec& s
 void clear_processes(const Place& place, const std::string& id);
 // Ends it at once and removes all of it.
 void remove_machine(const Place& place, const std::string& id);
+// Names of machines' network namespaces, of this slot.
+std::vector<std::string> machine_namespaces(int slot);
 // Supervisors of machines below `folder`, also those that wrote no status yet: id → process.
 std::vector<std::pair<std::string, host::ProcessRef>> running_supervisors(const host::Path& folder);
 

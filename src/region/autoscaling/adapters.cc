@@ -84,16 +84,14 @@ std::optional<InstanceStatus> Ec2Instances::status(const std::string& instance_i
 }
 
 std::optional<std::string> Ec2Instances::subnet_zone(const std::string& subnet_id) const {
-  const ec2::Subnet* subnet = ec2_.find_subnet(subnet_id);
-  if (subnet == nullptr) return std::nullopt;
-  return subnet->zone;
+  const auto found = ec2_.vpcs().subnets().find(subnet_id);
+  if (found == ec2_.vpcs().subnets().end()) return std::nullopt;
+  return found->second.zone;
 }
 
 std::optional<std::string> Ec2Instances::default_subnet(const std::string& zone) const {
-  for (const ec2::Subnet& subnet : ec2_.subnets()) {
-    if (subnet.zone == zone) return subnet.id;
-  }
-  return std::nullopt;
+  const ec2::Subnet* subnet = ec2_.vpcs().default_subnet(zone);
+  return subnet == nullptr ? std::nullopt : std::optional(subnet->id);
 }
 
 void Ec2Instances::on_change(std::function<void(const std::string& instance_id)> listener) {

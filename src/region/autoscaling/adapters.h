@@ -11,7 +11,7 @@
 #include "region/autoscaling/targets.h"
 
 namespace kiln::region {
-class Journal;
+class Tables;
 namespace ec2 {
 class Ec2;
 }
@@ -53,13 +53,13 @@ class ElbTargets final : public Targets {
 
 class JournalRecords final : public Records {
  public:
-  explicit JournalRecords(Journal& journal) : journal_(journal) {}
+  explicit JournalRecords(Tables& journal) : journal_(journal) {}
   void put(std::string_view table, std::string_view key, std::string text) override;
   void erase(std::string_view table, std::string_view key) override;
   std::vector<std::pair<std::string, std::string>> load(std::string_view table) override;
 
  private:
-  Journal& journal_;
+  Tables& journal_;
 };
 
 }  // namespace kiln::region::autoscaling

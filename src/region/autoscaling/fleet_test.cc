@@ -14,7 +14,7 @@
 #include "region/api_error.h"
 #include "region/elb/simulated_balancer.h"
 #include "region/elb/simulated_prober.h"
-#include "region/region.h"
+#include "region/partition.h"
 #include "region/testing/mortal_loop.h"
 #include "store/store.h"
 #include "wire/autoscaling.h"
@@ -276,14 +276,16 @@ class FleetWorld {
   struct Life {
     explicit Life(FleetWorld& world)
         : loop(world.loop),
-          prober(loop, [&world](const std::string& at, int port,
-                                const std::string& path) { return world.machines.http_status_at(at, port, path); }),
+          prober(loop,
+                 [&world](const elb::Probe& probe) {
+                   return world.machines.http_status_at(probe.address, probe.port, probe.path, probe.vpc);
+                 }),
           region({loop, world.random, world.journal, world.store, world.machines, world.network, world.balancer, prober,
                   world.log},
                  {"us-east-1", "123456789012", "AKIDEXAMPLE", "the secret"}) {}
     testing::MortalLoop loop;
     elb::SimulatedProber prober;
-    Region region;
+    Partition region;
   };
 
   host::SimulatedLoop loop{parse_iso8601("2026-11-24T03:00:00Z")};

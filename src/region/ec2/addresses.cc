@@ -1,5 +1,4 @@
 // Addresses: which address an instance gets, and what the security groups mean for the network.
-#include <arpa/inet.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -7,7 +6,6 @@
 
 #include "base/error.h"
 #include "base/text.h"
-#include "machine/netns.h"
 #include "region/api_error.h"
 #include "region/ec2/state.h"
 
@@ -18,21 +16,12 @@ namespace {
 constexpr std::uint32_t kReservedFirst = 4;
 constexpr std::uint32_t kReservedLast = 1;
 
-std::uint32_t base_of(const Subnet& subnet) {
-  in_addr address{};
-  ::inet_pton(AF_INET, subnet.cidr.substr(0, subnet.cidr.find('/')).c_str(), &address);
-  return ntohl(address.s_addr);
-}
-
-std::string text_of(std::uint32_t address) {
-  return fmt::format("{}.{}.{}.{}", address >> 24, address >> 16 & 255, address >> 8 & 255, address & 255);
-}
+std::uint32_t usable_of(const Subnet& subnet) { return (1u << (32 - subnet.prefix)) - kReservedFirst - kReservedLast; }
 
 }  // namespace
 
 std::string Ec2::State::take_address(const Subnet& subnet) {
-  std::uint32_t size = 1u << (32 - subnet.prefix);
-  std::uint32_t usable = size - kReservedFirst - kReservedLast;
+  const std::uint32_t usable = usable_of(subnet);
   // The search goes round: an address that was just given up is the last to be taken again, so that a connection or a
   // health check meant for the machine before does not meet another one.
   std::uint32_t& next =
@@ -40,8 +29,8 @@ std::string Ec2::State::take_address(const Subnet& subnet) {
   for (std::uint32_t tried = 0; tried < usable; ++tried) {
     std::uint32_t offset = kReservedFirst + next;
     next = (next + 1) % usable;
-    std::string address = text_of(base_of(subnet) + offset);
-    if (used_addresses.insert(address).second) return address;
+    std::string address = address_text(Cidr::parse(subnet.cidr)->first + offset);
+    if (used_addresses.emplace(subnet.vpc_id, address).second) return address;
   }
   throw ApiError(
       "InsufficientFreeAddressesInSubnet",
@@ -49,15 +38,27 @@ std::string Ec2::State::take_address(const Subnet& subnet) {
                   subnet.id));
 }
 
-std::string Ec2::State::take_public_address() {
-  int count = options.last_public_address - options.first_public_address + 1;
-  for (int tried = 0; tried < count; ++tried) {
-    int number = options.first_public_address + next_public;
-    next_public = (next_public + 1) % count;
-    std::string address = network.loopback_address(number);
-    if (used_addresses.insert(address).second) return address;
+void Ec2::State::take_address(const Subnet& subnet, const std::string& wanted) {
+  const auto address = parse_address(wanted);
+  const Cidr block = *Cidr::parse(subnet.cidr);
+  if (!address || *address < block.first + kReservedFirst || *address > block.last() - kReservedLast) {
+    throw ApiError("InvalidParameterValue",
+                   fmt::format("Address {} does not fall within the subnet's address range", wanted));
   }
-  return {};
+  if (!used_addresses.emplace(subnet.vpc_id, wanted).second) {
+    throw ApiError("InvalidIPAddress.InUse", fmt::format("Address {} is in use.", wanted));
+  }
+}
+
+void Ec2::State::give_public(Instance& instance) {
+  if (!instance.wants_public || !instance.public_address.empty()) return;
+  instance.public_address = public_addresses.take(LoopbackPool::Use::instance);
+}
+
+void Ec2::State::take_public(Instance& instance) {
+  if (elastic_of(instance.id) != nullptr) return;
+  public_addresses.release(instance.public_address);
+  instance.public_address.clear();
 }
 
 std::int64_t Ec2::free_addresses(const Subnet& subnet) const {
@@ -65,20 +66,30 @@ std::int64_t Ec2::free_addresses(const Subnet& subnet) const {
   for (const auto& [id, instance] : state_->instances) {
     if (instance.subnet_id == subnet.id && instance.on_network()) ++used;
   }
-  return (std::int64_t{1} << (32 - subnet.prefix)) - kReservedFirst - kReservedLast - used;
+  return std::int64_t{usable_of(subnet)} - used;
 }
 
-std::vector<machine::Port> Ec2::State::ports() const {
+std::vector<machine::Vpc> Ec2::State::networks() const {
   std::map<std::string, std::vector<std::string>> members;  // security group → addresses
   for (const auto& [id, instance] : instances) {
     if (!instance.on_network()) continue;
     for (const std::string& group : instance.security_groups) members[group].push_back(instance.private_address);
   }
-  auto peers = [&](const Rule& rule) -> std::vector<std::string> {
+  std::map<std::string, machine::Vpc> vpc_of;
+  for (const auto& [id, vpc] : vpcs.vpcs()) {
+    machine::Vpc& wanted = vpc_of[id];
+    wanted.id = id;
+    wanted.cidr = vpc.cidr;
+    for (const Subnet* subnet : vpcs.subnets_of(id)) wanted.subnets.push_back({subnet->cidr, subnet->gateway});
+    wanted.needed = balancer_uses && balancer_uses(id);
+  }
+  auto peers = [&](const SecurityGroup& group, const Rule& rule) -> std::vector<std::string> {
     if (!rule.cidr.empty()) return {rule.cidr};
     std::vector<std::string> addresses = members[rule.group_id];
     if (balancer_uses && balancer_uses(rule.group_id)) {
-      for (const Subnet& subnet : subnets) addresses.push_back(machine::balancer_address(subnet.gateway));
+      for (const machine::Subnet& subnet : vpc_of.at(group.vpc_id).subnets) {
+        addresses.push_back(machine::balancer_address(subnet.gateway));
+      }
     }
     return addresses;
   };
@@ -88,10 +99,12 @@ std::vector<machine::Port> Ec2::State::ports() const {
     if (!members.contains(id)) continue;
     machine::Port& port = rules_of[id];
     for (const Rule& rule : group.rules) {
-      std::vector<std::string> addresses = peers(rule);
+      std::vector<std::string> addresses = peers(group, rule);
       if (addresses.empty()) continue;
-      int from = static_cast<int>(std::max<std::int64_t>(0, rule.from_port));
-      int to = static_cast<int>(std::max<std::int64_t>(0, rule.to_port));
+      // AWS's -1 of a type or code of ICMP means all of them.
+      const bool icmp = rule.protocol == "icmp";
+      int from = static_cast<int>(icmp ? rule.from_port : std::max<std::int64_t>(0, rule.from_port));
+      int to = static_cast<int>(icmp ? rule.to_port : std::max<std::int64_t>(0, rule.to_port));
       if (rule.egress) {
         port.egress.push_back({rule.protocol, from, to, addresses});
       } else {
@@ -99,26 +112,25 @@ std::vector<machine::Port> Ec2::State::ports() const {
       }
     }
   }
-  std::vector<machine::Port> out;
   for (const auto& [id, instance] : instances) {
     if (!instance.on_network()) continue;
     machine::Port port;
     port.id = id;
-    port.interface = {instance.mac, instance.private_address, 20, ""};
-    for (const Subnet& subnet : subnets) {
-      if (subnet.id != instance.subnet_id) continue;
-      port.interface.prefix = subnet.prefix;
-      port.interface.gateway = subnet.gateway;
-    }
+    port.interface = spec_of(instance, false).interface;
     for (const std::string& group : instance.security_groups) {
       const machine::Port& rules = rules_of[group];
       port.ingress.insert(port.ingress.end(), rules.ingress.begin(), rules.ingress.end());
       port.egress.insert(port.egress.end(), rules.egress.begin(), rules.egress.end());
     }
-    port.internet = true;  // the default subnets route to the internet
+    // As on AWS, an internet gateway serves those only who have a public address; one that should have got one and did
+    // not, because all are given away, shall not be worse off than the others.
+    const bool known_outside = instance.wants_public || elastic_of(id) != nullptr;
+    port.internet = known_outside && vpcs.way_out(vpcs.subnet(instance.subnet_id));
     port.public_address = instance.public_address;
-    out.push_back(std::move(port));
+    vpc_of.at(instance.vpc_id).ports.push_back(std::move(port));
   }
+  std::vector<machine::Vpc> out;
+  for (auto& [id, vpc] : vpc_of) out.push_back(std::move(vpc));
   return out;
 }
 
@@ -133,7 +145,7 @@ void Ec2::State::apply_network() {
   network_dirty = false;
   loop.cancel(std::exchange(network_timer, 0));
   try {
-    network.apply(ports());
+    network.apply(networks());
   } catch (const Error& error) {
     // The rules of before hold, and let nothing of a new machine through. Without end: a region whose rules are not as
     // wanted has nothing better to do.
@@ -159,7 +171,7 @@ void Ec2::State::apply_network() {
   network_problems = std::move(problems);
 }
 
-void Ec2::set_balancer_groups(std::function<bool(const std::string&)> uses) { state_->balancer_uses = std::move(uses); }
+void Ec2::set_balancer_uses(std::function<bool(const std::string&)> uses) { state_->balancer_uses = std::move(uses); }
 void Ec2::network_changed() { state_->network_changed(); }
 
 }  // namespace kiln::region::ec2

@@ -11,70 +11,65 @@
 #include "region/ec2/state.h"
 
 namespace kiln::region::ec2 {
-namespace {
 
-// An id that is the same whenever a region of this account is asked for it: of what nobody creates.
-std::string fixed_id(const std::string& prefix, const Options& options, const std::string& what) {
-  return prefix + sha256(options.account + "/" + options.region + "/" + what).hex().substr(0, 17);
-}
-
-}  // namespace
-
-Ec2::State::State(host::Loop& on, host::Random& chance, Journal& book, machine::Machines& hosts,
-                  machine::Network& wires, const ImagePlacements& where, Options with)
+Ec2::State::State(host::Loop& on, host::Random& chance, Tables& book, machine::Machines& hosts, machine::Network& wires,
+                  const ImagePlacements& where, LoopbackPool& pool, Options with)
     : loop(on),
       random(chance),
       journal(book),
       machines(hosts),
       network(wires),
       placements(where),
-      options(std::move(with)) {
-  vpc = {fixed_id("vpc-", options, "vpc"), "172.31.0.0/16"};
-  const char* zones[] = {"a", "b", "c"};
-  for (int i = 0; i < 3; ++i) {
-    Subnet subnet;
-    subnet.id = fixed_id("subnet-", options, zones[i]);
-    subnet.zone = options.region + zones[i];
-    subnet.zone_id = fmt::format("use1-az{}", i + 1);
-    subnet.cidr = fmt::format("172.31.{}.0/20", i * 16);
-    subnet.gateway = fmt::format("172.31.{}.1", i * 16);
-    subnets.push_back(subnet);
-  }
-}
+      public_addresses(pool),
+      options(std::move(with)),
+      vpcs(chance, book,
+           {options.account, options.region, [this] { network_changed(); },
+            [this](const std::string& id) { return used(id); },
+            [this](const std::string& vpc) { return has_public(vpc); }}) {}
 
-Ec2::Ec2(host::Loop& loop, host::Random& random, Journal& journal, machine::Machines& machines,
-         machine::Network& network, const ImagePlacements& placements, Options options)
-    : state_(std::make_unique<State>(loop, random, journal, machines, network, placements, std::move(options))) {}
+Ec2::Ec2(host::Loop& loop, host::Random& random, Tables& journal, machine::Machines& machines,
+         machine::Network& network, const ImagePlacements& placements, LoopbackPool& addresses, Options options)
+    : state_(std::make_unique<State>(loop, random, journal, machines, network, placements, addresses,
+                                     std::move(options))) {}
 
 Ec2::~Ec2() = default;
 
-void Ec2::open(const std::function<void()>& once_loaded) {
-  State& s = *state_;
-  for (const auto& [id, text] : s.journal.load(kInstanceTable)) s.instances[id] = read_instance(text);
-  for (const auto& [id, text] : s.journal.load(kImageTable)) s.images[id] = read_image(text);
-  for (const auto& [id, text] : s.journal.load(kTemplateTable)) s.templates[id] = read_launch_template(text);
-  for (const auto& [id, text] : s.journal.load(kGroupTable)) s.groups[id] = read_security_group(text);
-  for (const auto& [name, text] : s.journal.load(kKeyTable)) s.keys[name] = read_key_pair(text);
-  s.template_tokens = s.journal.load(kTokenTable);
-  std::string default_group = default_security_group_id();
-  if (!s.groups.contains(default_group)) {
-    SecurityGroup group;
-    group.id = default_group;
-    group.name = "default";
-    group.description = "default VPC security group";
-    group.vpc_id = s.vpc.id;
-    group.rules = {{s.new_id("sgr-"), false, "-1", -1, -1, "", default_group, ""},
-                   {s.new_id("sgr-"), true, "-1", -1, -1, "0.0.0.0/0", "", ""}};
-    s.save(s.groups[default_group] = group);
+void Ec2::read(const Tables& tables) {
+  for (const char* table : {kInstanceTable, kImageTable, kTemplateTable, kGroupTable, kKeyTable, kTokenTable,
+                            kAddressTable, kVpcTable, kSubnetTable, kRouteTable, kGatewayTable}) {
+    for (const auto& [key, text] : tables.load(table)) replicate(table, key, text);
   }
-  if (once_loaded) once_loaded();
-  s.resume();
 }
+
+void Ec2::load() {
+  State& s = *state_;
+  read(s.journal);
+  s.vpcs.ensure_default();
+  const std::string default_group = s.vpcs.fixed_id("sg-", "default");
+  if (!s.groups.contains(default_group)) s.make_default_group(default_group, s.vpcs.default_vpc().id);
+  s.remember_instances();
+}
+
+void Ec2::replicate(const std::string& table, const std::string& key, const std::optional<std::string>& text) {
+  State& s = *state_;
+  auto take = [&](auto& things, auto&& read) { take_record(things, key, text, read); };
+  s.vpcs.replicate(table, key, text);
+  if (table == kAddressTable) take(s.elastic, read_address);
+  if (table == kInstanceTable) take(s.instances, read_instance);
+  if (table == kImageTable) take(s.images, read_image);
+  if (table == kTemplateTable) take(s.templates, read_launch_template);
+  if (table == kGroupTable) take(s.groups, read_security_group);
+  if (table == kKeyTable) take(s.keys, read_key_pair);
+  if (table == kTokenTable) take(s.template_tokens, [](const std::string& token) { return token; });
+}
+
+void Ec2::connect() { state_->apply_network(); }
 
 void Ec2::State::save(const Instance& instance) { journal.put(kInstanceTable, instance.id, write_record(instance)); }
 void Ec2::State::save(const Image& image) { journal.put(kImageTable, image.id, write_record(image)); }
 void Ec2::State::save(const LaunchTemplate& value) { journal.put(kTemplateTable, value.id, write_record(value)); }
 void Ec2::State::save(const SecurityGroup& group) { journal.put(kGroupTable, group.id, write_record(group)); }
+void Ec2::State::save(const Address& address) { journal.put(kAddressTable, address.id, write_record(address)); }
 void Ec2::State::save(const KeyPair& pair) { journal.put(kKeyTable, pair.name, write_record(pair)); }
 
 Duration next_pause(Duration& next) {
@@ -91,17 +86,36 @@ bool well_formed(const std::string& id, const std::string& prefix) {
 }
 
 const Options& Ec2::options() const { return state_->options; }
-const Vpc& Ec2::vpc() const { return state_->vpc; }
-const std::vector<Subnet>& Ec2::subnets() const { return state_->subnets; }
+Vpcs& Ec2::vpcs() { return state_->vpcs; }
+const Vpcs& Ec2::vpcs() const { return state_->vpcs; }
 
-const Subnet* Ec2::find_subnet(const std::string& id) const {
-  for (const Subnet& subnet : state_->subnets) {
-    if (subnet.id == id) return &subnet;
-  }
-  return nullptr;
+const Vpc& Ec2::create_vpc(const std::string& cidr, const Tags& tags) {
+  const Vpc& made = state_->vpcs.create_vpc(cidr, tags);
+  state_->make_default_group(state_->new_id("sg-"), made.id);
+  return made;
 }
 
-std::string Ec2::default_security_group_id() const { return fixed_id("sg-", state_->options, "default"); }
-const SecurityGroup& Ec2::default_security_group() const { return state_->groups.at(default_security_group_id()); }
+void Ec2::delete_vpc(const std::string& id) {
+  state_->vpcs.delete_vpc(id);
+  const std::string group = default_security_group_id(id);
+  state_->groups.erase(group);
+  state_->journal.erase(kGroupTable, group);
+}
+
+bool Ec2::State::used(const std::string& id) const {
+  if (balancer_uses && balancer_uses(id)) return true;
+  for (const auto& [key, instance] : instances) {
+    if (instance.on_network() && (instance.subnet_id == id || instance.vpc_id == id)) return true;
+  }
+  return std::any_of(groups.begin(), groups.end(), [&](const auto& entry) {
+    return entry.second.vpc_id == id && entry.second.name != kDefaultGroup;
+  });
+}
+
+bool Ec2::State::has_public(const std::string& vpc_id) const {
+  return std::any_of(instances.begin(), instances.end(), [&](const auto& entry) {
+    return entry.second.vpc_id == vpc_id && entry.second.on_network() && !entry.second.public_address.empty();
+  });
+}
 
 }  // namespace kiln::region::ec2

@@ -1,10 +1,10 @@
 // Ec2: what EC2 does: instances on real or simulated machines, images, launch templates, security groups that are
-// enforced, key pairs, and one default VPC with a subnet in each of three zones.
+// enforced, key pairs, VPCs with subnets and routes.
 //
 // It lives on the region's loop. Every change is in the journal before the turn ends. What a caller did wrong is an
-// ApiError with AWS's code. After a restart `open` reads the journal and finds the machines that outlived us; whatever
-// was under way (a launch, a stop, an end) is gone on with. Not modelled: eventual consistency, status checks that
-// fail, volumes and interfaces beyond their ids.
+// ApiError with AWS's code. After a restart it is told which machines outlived us, and whatever was under way (a
+// launch, a stop, an end) is gone on with. Not modelled: status checks that fail, volumes and
+// interfaces beyond their ids.
 #pragma once
 
 #include <functional>
@@ -21,15 +21,15 @@
 #include "machine/network.h"
 #include "region/ec2/model.h"
 #include "region/ec2/placements.h"
+#include "region/ec2/vpcs.h"
 #include "region/journal.h"
+#include "region/loopback_pool.h"
 
 namespace kiln::region::ec2 {
 
 struct Options {
   std::string region = "us-east-1";
   std::string account = "123456789012";
-  int first_public_address = 100;  // numbers of Network::loopback_address that instances get
-  int last_public_address = 254;
   Duration stop_deadline{30'000};  // AWS waits longer; a service that needs more than this to stop is broken
   Duration end_deadline{10'000};
   // What goes wrong and is tried again, in a line; for the region's log.
@@ -45,8 +45,9 @@ struct TemplateSpec {
 
 struct RunRequest {
   std::optional<TemplateSpec> launch_template;
-  LaunchData data;        // over the template's
-  std::string subnet_id;  // empty: the zone's, or the first
+  LaunchData data;              // over the template's
+  std::string subnet_id;        // empty: the zone's default one, or the first
+  std::string private_address;  // empty: any of the subnet
   int min_count = 1;
   int max_count = 1;
   std::string client_token;
@@ -55,18 +56,32 @@ struct RunRequest {
 class Ec2 {
  public:
   // All must outlive it.
-  Ec2(host::Loop& loop, host::Random& random, Journal& journal, machine::Machines& machines, machine::Network& network,
-      const ImagePlacements& placements, Options options);
+  Ec2(host::Loop& loop, host::Random& random, Tables& journal, machine::Machines& machines, machine::Network& network,
+      const ImagePlacements& placements, LoopbackPool& addresses, Options options);
   ~Ec2();
-  // `once_loaded` runs when everything is known again and no machine or rule has been touched yet: what the network's
-  // rules ask about (load balancers) must be known by then.
-  void open(const std::function<void()>& once_loaded = {});
+
+  // The beginning, in this order. Everything is known again, and no machine or rule has been touched yet.
+  void load();
+  // For one that only describes: takes over what another one has in its tables, and later each thing that it puts there
+  // or (without a text) erases.
+  void read(const Tables& tables);
+  void replicate(const std::string& table, const std::string& key, const std::optional<std::string>& text);
+  // The machines that should be there.
+  std::vector<machine::Spec> machines() const;
+  // Says what the network should be. What its rules ask about (load balancers) must be known by now.
+  void connect();
+  // Goes on with whatever was under way. `alive`: those of `machines()` that outlived us.
+  void resume(const std::vector<std::string>& alive);
+  // A machine ended without our asking; one of ours, or nobody's.
+  void machine_ended(const machine::Exit& exit);
 
   // Instances.
   std::vector<const Instance*> run_instances(const RunRequest& request);
   const std::map<std::string, Instance>& instances() const;    // by id, terminated ones too
   const Instance* find_instance(const std::string& id) const;  // null when unknown
   const Instance& instance(const std::string& id) const;       // ApiError InvalidInstanceID.NotFound, .Malformed
+  // None of them is on its way from one state to another; one that is unknown is not.
+  bool settled(const std::vector<std::string>& instance_ids) const;
   struct Transition {
     const Instance* instance;
     InstanceState before;
@@ -75,6 +90,17 @@ class Ec2 {
   std::vector<Transition> stop_instances(const std::vector<std::string>& ids);
   std::vector<Transition> start_instances(const std::vector<std::string>& ids);
   void reboot_instances(const std::vector<std::string>& ids);
+  // Each that is present is changed; ApiError IncorrectInstanceState for type and user data unless it is stopped.
+  struct InstanceChanges {
+    std::optional<std::string> type;
+    std::optional<std::string> user_data;  // Base64
+    std::optional<std::string> shutdown_behavior;
+    std::optional<bool> termination_protected;
+    std::optional<bool> stop_protected;
+    std::optional<bool> ebs_optimized;
+    std::vector<std::string> security_groups;
+  };
+  void modify_instance(const std::string& id, const InstanceChanges& changes);
   std::string console_output(const std::string& id) const;
   // Instance profiles. Who knows them is IAM: null when there is none of that ARN or name.
   using FindProfile = std::function<std::optional<InstanceProfile>(const ProfileSpec&)>;
@@ -116,14 +142,18 @@ class Ec2 {
   void delete_security_group(const std::string& id);
   const std::map<std::string, SecurityGroup>& security_groups() const;  // by id
   const SecurityGroup& security_group(const std::string& id) const;     // ApiError InvalidGroup.NotFound
-  const SecurityGroup* find_security_group(const std::string& name) const;
+  // By name within a VPC, which is the default one when it is empty; null: there is none.
+  const SecurityGroup* find_security_group(const std::string& name, const std::string& vpc_id = {}) const;
   std::vector<Rule> authorize(const std::string& group_id, std::vector<Rule> rules);
   void revoke(const std::string& group_id, const std::vector<Rule>& rules);
   void revoke_by_id(const std::string& group_id, bool egress, const std::vector<std::string>& rule_ids);
-  // Whether a load balancer has this security group: rules that name the group then let the balancer's own addresses
-  // in.
-  void set_balancer_groups(std::function<bool(const std::string& group_id)> uses);
-  // Something that `set_balancer_groups` asks about has changed.
+  // Changes a rule but for its id and direction; its description alone is changed by `describe_rules`.
+  void modify_rules(const std::string& group_id, const std::vector<Rule>& rules);
+  void describe_rules(const std::string& group_id, const std::vector<Rule>& rules);
+  // Whether a load balancer has this security group, subnet or VPC. Rules that name such a group let the balancer's own
+  // addresses in; the VPC is made for it.
+  void set_balancer_uses(std::function<bool(const std::string& id)> uses);
+  // Something that `set_balancer_uses` asks about has changed.
   void network_changed();
 
   // Key pairs.
@@ -136,12 +166,21 @@ class Ec2 {
   std::optional<KeyPair> delete_key_pair(const std::string& name, const std::string& id);
   const std::map<std::string, KeyPair>& key_pairs() const;  // by name
 
-  // The default network.
-  const Vpc& vpc() const;
-  const std::vector<Subnet>& subnets() const;  // by zone
-  const Subnet* find_subnet(const std::string& id) const;
-  const SecurityGroup& default_security_group() const;
-  std::string default_security_group_id() const;
+  // VPCs, subnets, routes, gateways. A VPC begins with a default security group, and takes it along.
+  Vpcs& vpcs();
+  const Vpcs& vpcs() const;
+  const Vpc& create_vpc(const std::string& cidr, const Tags& tags);
+  void delete_vpc(const std::string& id);
+  std::string default_security_group_id(const std::string& vpc_id = {}) const;  // empty: of the default VPC
+  // Elastic IP addresses: loopback addresses of the region that stay with an instance over stop and start.
+  const std::map<std::string, Address>& addresses() const;                                 // by allocation id
+  const Address& address(const std::string& id, const std::string& public_address) const;  // by one of the two
+  const Address& allocate_address(const Tags& tags);
+  void release_address(const std::string& id);
+  // The instance's address so far is released. The association's id.
+  std::string associate_address(const std::string& id, const std::string& instance_id, bool reassociate);
+  void disassociate_address(const std::string& id);
+
   // Free addresses of a subnet, as DescribeSubnets counts them.
   std::int64_t free_addresses(const Subnet& subnet) const;
 

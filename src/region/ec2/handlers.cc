@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "region/ec2/state.h"
 
 namespace kiln::region::ec2 {
@@ -15,6 +17,14 @@ void serve(Handlers& handlers, Ec2& ec2) {
   serve_security_groups(handlers, ec2);
   serve_network(handlers, ec2);
   serve_tags_and_keys(handlers, ec2);
+  serve_vpcs(handlers, ec2);
+  serve_routes(handlers, ec2);
+  serve_addresses(handlers, ec2);
+  serve_attributes(handlers, ec2);
+}
+
+bool listed(const std::vector<std::string>& wanted, const std::string& id) {
+  return wanted.empty() || std::find(wanted.begin(), wanted.end(), id) != wanted.end();
 }
 
 std::vector<wire::ec2::Tag> to_wire(const Tags& tags) {

@@ -13,14 +13,13 @@ namespace {
 
 namespace w = wire::ec2;
 
-w::InstanceState state_of(InstanceState state) {
-  return {static_cast<std::int64_t>(state), std::string(to_string(state))};
-}
+}  // namespace
 
-std::string private_name(const Instance& instance) {
+std::string private_name(const Ec2& ec2, const Instance& instance) {
   std::string name = "ip-" + instance.private_address;
   std::replace(name.begin(), name.end(), '.', '-');
-  return name + ".ec2.internal";
+  const std::string& region = ec2.options().region;
+  return name + (region == "us-east-1" ? ".ec2.internal" : "." + region + ".compute.internal");
 }
 
 std::vector<w::GroupIdentifier> groups_of(const Ec2& ec2, const Instance& instance) {
@@ -34,20 +33,52 @@ std::vector<w::GroupIdentifier> groups_of(const Ec2& ec2, const Instance& instan
   return out;
 }
 
+std::vector<w::InstanceBlockDeviceMapping> block_devices_of(const Instance& instance) {
+  w::InstanceBlockDeviceMapping root;
+  root.device_name = "/dev/xvda";
+  root.ebs.emplace();
+  root.ebs->volume_id = instance.volume_id;
+  root.ebs->status = "attached";
+  root.ebs->attach_time = instance.launched;
+  root.ebs->delete_on_termination = true;
+  return {root};
+}
+
+namespace {
+
+w::InstanceState state_of(InstanceState state) {
+  return {static_cast<std::int64_t>(state), std::string(to_string(state))};
+}
+
 w::InstanceNetworkInterface interface_of(const Ec2& ec2, const Instance& instance,
                                          const std::vector<w::GroupIdentifier>& groups) {
   w::InstanceNetworkInterface out;
   out.network_interface_id = instance.interface_id;
   out.mac_address = instance.mac;
   out.private_ip_address = instance.private_address;
-  out.private_dns_name = private_name(instance);
+  out.private_dns_name = private_name(ec2, instance);
   out.subnet_id = instance.subnet_id;
-  out.vpc_id = ec2.vpc().id;
+  out.vpc_id = instance.vpc_id;
   out.owner_id = ec2.options().account;
   out.status = "in-use";
   out.source_dest_check = true;
   out.interface_type = "interface";
   out.groups = groups;
+  out.description = instance.interface_description;
+  w::InstancePrivateIpAddress& address = out.private_ip_addresses.emplace_back();
+  address.primary = true;
+  address.private_ip_address = instance.private_address;
+  address.private_dns_name = out.private_dns_name;
+  if (!instance.public_address.empty()) {
+    w::InstanceNetworkInterfaceAssociation& association = out.association.emplace();
+    association.public_ip = instance.public_address;
+    association.public_dns_name = instance.public_address;
+    const auto& elastic = ec2.addresses();
+    const bool own = std::any_of(elastic.begin(), elastic.end(),
+                                 [&](const auto& entry) { return entry.second.instance_id == instance.id; });
+    association.ip_owner_id = own ? ec2.options().account : "amazon";
+    address.association = association;
+  }
   out.attachment.emplace();
   out.attachment->device_index = 0;
   out.attachment->status = "attached";
@@ -70,7 +101,7 @@ w::Instance to_wire(const Ec2& ec2, const Instance& instance) {
   out.virtualization_type = "hvm";
   out.root_device_name = "/dev/xvda";
   out.root_device_type = "ebs";
-  out.ebs_optimized = false;
+  out.ebs_optimized = instance.ebs_optimized;
   out.ena_support = true;
   out.platform_details = "Linux/UNIX";
   out.usage_operation = "RunInstances";
@@ -90,10 +121,10 @@ w::Instance to_wire(const Ec2& ec2, const Instance& instance) {
   // A terminated instance has neither network nor disk.
   if (instance.gone()) return out;
   out.subnet_id = instance.subnet_id;
-  out.vpc_id = ec2.vpc().id;
+  out.vpc_id = instance.vpc_id;
   out.private_ip_address = instance.private_address;
-  out.private_dns_name = private_name(instance);
-  if (!instance.public_address.empty() && instance.state == InstanceState::running) {
+  out.private_dns_name = private_name(ec2, instance);
+  if (!instance.public_address.empty()) {
     out.public_ip_address = instance.public_address;
     out.public_dns_name = instance.public_address;
   }
@@ -105,13 +136,7 @@ w::Instance to_wire(const Ec2& ec2, const Instance& instance) {
   out.source_dest_check = true;
   out.security_groups = groups_of(ec2, instance);
   out.network_interfaces = {interface_of(ec2, instance, out.security_groups)};
-  w::InstanceBlockDeviceMapping& root = out.block_device_mappings.emplace_back();
-  root.device_name = "/dev/xvda";
-  root.ebs.emplace();
-  root.ebs->volume_id = instance.volume_id;
-  root.ebs->status = "attached";
-  root.ebs->attach_time = instance.launched;
-  root.ebs->delete_on_termination = true;
+  out.block_device_mappings = block_devices_of(instance);
   return out;
 }
 
@@ -141,12 +166,30 @@ std::optional<std::vector<std::string>> filter_values(const Ec2& ec2, const Inst
   if (name == "iam-instance-profile.arn") return Values{one.profile ? one.profile->arn : ""};
   if (name == "iam-instance-profile.id") return Values{one.profile ? one.profile->profile_id : ""};
   if (name == "subnet-id" || name == "network-interface.subnet-id") return Values{one.subnet_id};
-  if (name == "vpc-id" || name == "network-interface.vpc-id") return Values{ec2.vpc().id};
+  if (name == "vpc-id" || name == "network-interface.vpc-id") return Values{one.vpc_id};
   if (name == "private-ip-address" || name == "network-interface.addresses.private-ip-address") {
     return Values{one.private_address};
   }
   if (name == "ip-address") return Values{one.public_address};
-  if (name == "private-dns-name") return Values{private_name(one)};
+  if (name == "private-dns-name" || name == "network-interface.private-dns-name") {
+    return Values{private_name(ec2, one)};
+  }
+  if (name == "dns-name" || name == "network-interface.association.public-ip" ||
+      name == "network-interface.addresses.association.public-ip") {
+    return one.public_address.empty() ? Values{} : Values{one.public_address};
+  }
+  if (name == "network-interface.description") return Values{one.interface_description};
+  if (name == "network-interface.mac-address") return Values{one.mac};
+  if (name == "network-interface.status") return Values{"in-use"};
+  if (name == "network-interface.owner-id") return Values{ec2.options().account};
+  if (name == "network-interface.availability-zone") return Values{one.zone};
+  if (name == "network-interface.attachment.instance-id") return Values{one.id};
+  if (name == "network-interface.attachment.device-index") return Values{"0"};
+  if (name == "network-interface.attachment.status") return Values{"attached"};
+  if (name == "network-interface.attachment.delete-on-termination" || name == "network-interface.addresses.primary" ||
+      name == "network-interface.source-dest-check" || name == "source-dest-check") {
+    return Values{"true"};
+  }
   if (name == "network-interface.network-interface-id") return Values{one.interface_id};
   if (name == "instance.group-id" || name == "network-interface.group-id") return one.security_groups;
   if (name == "instance.group-name" || name == "network-interface.group-name") {
@@ -204,6 +247,10 @@ void describe_instances(Handlers& handlers, Ec2& ec2) {
     });
     return answer;
   });
+  handlers.when<w::DescribeInstances>(
+      [&ec2](const w::DescribeInstancesRequest& input) { return ec2.settled(input.instance_ids); });
+  handlers.when<w::DescribeInstanceStatus>(
+      [&ec2](const w::DescribeInstanceStatusRequest& input) { return ec2.settled(input.instance_ids); });
   handlers.on<w::DescribeInstanceStatus>([&ec2](const Call&, const w::DescribeInstanceStatusRequest& input) {
     only<w::DescribeInstanceStatus>(input,
                                     {"InstanceIds", "Filters", "MaxResults", "NextToken", "IncludeAllInstances"});
@@ -229,14 +276,32 @@ void describe_instances(Handlers& handlers, Ec2& ec2) {
 }
 
 RunRequest request_of(const w::RunInstancesRequest& input) {
-  only<w::RunInstances>(
-      input, {"ImageId", "InstanceType", "KeyName", "MinCount", "MaxCount", "SecurityGroupIds", "SecurityGroups",
-              "SubnetId", "UserData", "ClientToken", "TagSpecifications", "LaunchTemplate",
-              "InstanceInitiatedShutdownBehavior", "Placement", "EbsOptimized", "Monitoring", "IamInstanceProfile"});
+  only<w::RunInstances>(input, {"ImageId",
+                                "InstanceType",
+                                "KeyName",
+                                "MinCount",
+                                "MaxCount",
+                                "SecurityGroupIds",
+                                "SecurityGroups",
+                                "SubnetId",
+                                "UserData",
+                                "ClientToken",
+                                "TagSpecifications",
+                                "LaunchTemplate",
+                                "InstanceInitiatedShutdownBehavior",
+                                "Placement",
+                                "EbsOptimized",
+                                "Monitoring",
+                                "NetworkInterfaces",
+                                "PrivateIpAddress",
+                                "DisableApiTermination",
+                                "DisableApiStop",
+                                "IamInstanceProfile"});
   RunRequest request;
   request.min_count = static_cast<int>(std::min<std::int64_t>(input.min_count.value_or(1), 100'000));
   request.max_count = static_cast<int>(std::min<std::int64_t>(input.max_count.value_or(1), 100'000));
   request.subnet_id = input.subnet_id.value_or("");
+  request.private_address = input.private_ip_address.value_or("");
   request.client_token = input.client_token.value_or("");
   if (input.launch_template) {
     const w::LaunchTemplateSpecification& from = *input.launch_template;
@@ -254,6 +319,13 @@ RunRequest request_of(const w::RunInstancesRequest& input) {
   if (input.monitoring) data.monitoring = input.monitoring->enabled;
   data.security_group_ids = input.security_group_ids;
   data.security_groups = input.security_groups;
+  data.termination_protected = input.disable_api_termination;
+  data.stop_protected = input.disable_api_stop;
+  data.interface = interface_data_of(*w::RunInstances::operation().input, input.network_interfaces);
+  if (data.interface && present(input.subnet_id)) {
+    throw ApiError("InvalidParameterCombination",
+                   "Network interfaces and an instance-level subnet ID may not be specified on the same request");
+  }
   if (input.placement) {
     only_within(*w::RunInstances::operation().input, "Placement", &*input.placement, {"AvailabilityZone", "Tenancy"});
     if (input.placement->tenancy.value_or("default") != "default") {
@@ -327,31 +399,6 @@ void ask_instances(Handlers& handlers, Ec2& ec2) {
     answer.timestamp = call.now;
     std::string output = ec2.console_output(input.instance_id.value_or(""));
     if (!output.empty()) answer.output = base64_encode(output);
-    return answer;
-  });
-  handlers.on<w::DescribeInstanceAttribute>([&ec2](const Call&, const w::DescribeInstanceAttributeRequest& input) {
-    only<w::DescribeInstanceAttribute>(input, {"InstanceId", "Attribute"});
-    const Instance& one = ec2.instance(input.instance_id.value_or(""));
-    std::string attribute = input.attribute.value_or("");
-    w::InstanceAttribute answer;
-    answer.instance_id = one.id;
-    if (attribute == "instanceType") {
-      answer.instance_type.emplace().value = one.type;
-    } else if (attribute == "userData") {
-      answer.user_data.emplace();
-      if (!one.user_data.empty()) answer.user_data->value = one.user_data;
-    } else if (attribute == "instanceInitiatedShutdownBehavior") {
-      answer.instance_initiated_shutdown_behavior.emplace().value = one.shutdown_behavior;
-    } else if (attribute == "rootDeviceName") {
-      answer.root_device_name.emplace().value = "/dev/xvda";
-    } else if (attribute == "disableApiTermination") {
-      answer.disable_api_termination.emplace().value = false;
-    } else if (attribute == "groupSet") {
-      answer.groups = groups_of(ec2, one);
-    } else {
-      throw ApiError("UnsupportedOperation",
-                     fmt::format("The attribute {} is not supported by this region", attribute));
-    }
     return answer;
   });
 }

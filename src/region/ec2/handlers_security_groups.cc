@@ -35,7 +35,7 @@ std::string protocol_of(const std::string& text) {
 }
 
 std::string group_of(const Ec2& ec2, const w::UserIdGroupPair& pair) {
-  if (pair.group_id) return ec2.security_group(*pair.group_id).id;
+  if (present(pair.group_id)) return ec2.security_group(*pair.group_id).id;
   const SecurityGroup* found = ec2.find_security_group(pair.group_name.value_or(""));
   if (found == nullptr) {
     throw ApiError("InvalidGroup.NotFound",
@@ -52,52 +52,64 @@ void check_ports(const Rule& rule) {
   }
 }
 
-// Both ways of saying rules: IpPermissions, and the flat parameters for one rule.
-template <typename Input>
-std::vector<Rule> rules_of(const Ec2& ec2, const Input& input, bool egress) {
+// Its direction and its peer that is a group are the caller's to say.
+Rule rule_of(const std::string& protocol, const std::optional<std::int64_t>& from,
+             const std::optional<std::int64_t>& to, const std::string& cidr) {
+  Rule rule;
+  rule.protocol = protocol_of(protocol);
+  rule.from_port = rule.protocol == "-1" ? -1 : from.value_or(-1);
+  rule.to_port = rule.protocol == "-1" ? -1 : to.value_or(rule.protocol == "icmp" ? -1 : rule.from_port);
+  rule.cidr = cidr;
+  if (!cidr.empty()) check_cidr(cidr);
+  check_ports(rule);
+  return rule;
+}
+
+std::vector<Rule> rules_of_permissions(const Ec2& ec2, const std::vector<w::IpPermission>& permissions, bool egress) {
   std::vector<Rule> out;
-  auto add = [&](const std::string& protocol, const std::optional<std::int64_t>& from,
-                 const std::optional<std::int64_t>& to, const std::string& cidr, const std::string& group,
-                 const std::string& description) {
-    Rule rule;
-    rule.egress = egress;
-    rule.protocol = protocol_of(protocol);
-    rule.from_port = rule.protocol == "-1" ? -1 : from.value_or(-1);
-    rule.to_port = rule.protocol == "-1" ? -1 : to.value_or(rule.protocol == "icmp" ? -1 : rule.from_port);
-    rule.cidr = cidr;
-    rule.group_id = group;
-    rule.description = description;
-    if (!cidr.empty()) check_cidr(cidr);
-    check_ports(rule);
-    out.push_back(rule);
-  };
-  if (input.cidr_ip) add(input.ip_protocol.value_or("-1"), input.from_port, input.to_port, *input.cidr_ip, "", "");
-  if (input.source_security_group_name) {
-    w::UserIdGroupPair pair;
-    pair.group_name = input.source_security_group_name;
-    add(input.ip_protocol.value_or("-1"), input.from_port, input.to_port, "", group_of(ec2, pair), "");
-  }
-  for (const w::IpPermission& permission : input.ip_permissions) {
+  for (const w::IpPermission& permission : permissions) {
     if (!permission.ipv6_ranges.empty() || !permission.prefix_list_ids.empty()) {
       throw ApiError("UnsupportedOperation", "IPv6 ranges and prefix lists are not supported by this region");
     }
-    std::string protocol = permission.ip_protocol.value_or("");
-    for (const w::IpRange& range : permission.ip_ranges) {
-      add(protocol, permission.from_port, permission.to_port, range.cidr_ip.value_or(""), "",
-          range.description.value_or(""));
-    }
+    const auto add = [&](const std::string& cidr, const std::string& group, const std::optional<std::string>& about) {
+      Rule& rule = out.emplace_back(
+          rule_of(permission.ip_protocol.value_or(""), permission.from_port, permission.to_port, cidr));
+      rule.egress = egress;
+      rule.group_id = group;
+      rule.description = about.value_or("");
+    };
+    for (const w::IpRange& range : permission.ip_ranges) add(range.cidr_ip.value_or(""), "", range.description);
     for (const w::UserIdGroupPair& pair : permission.user_id_group_pairs) {
-      add(protocol, permission.from_port, permission.to_port, "", group_of(ec2, pair), pair.description.value_or(""));
+      add("", group_of(ec2, pair), pair.description);
     }
   }
   return out;
 }
 
+// Both ways of saying rules: IpPermissions, and the flat parameters for one rule.
+template <typename Input>
+std::vector<Rule> rules_of(const Ec2& ec2, const Input& input, bool egress) {
+  std::vector<Rule> out;
+  const auto flat = [&](const std::string& cidr) -> Rule& {
+    Rule& rule = out.emplace_back(rule_of(input.ip_protocol.value_or("-1"), input.from_port, input.to_port, cidr));
+    rule.egress = egress;
+    return rule;
+  };
+  if (present(input.cidr_ip)) flat(*input.cidr_ip);
+  if (present(input.source_security_group_name)) {
+    w::UserIdGroupPair pair;
+    pair.group_name = input.source_security_group_name;
+    flat("").group_id = group_of(ec2, pair);
+  }
+  for (Rule& rule : rules_of_permissions(ec2, input.ip_permissions, egress)) out.push_back(std::move(rule));
+  return out;
+}
+
 std::string named(const Ec2& ec2, const std::optional<std::string>& id, const std::optional<std::string>& name) {
-  if (id) return *id;
+  if (present(id)) return *id;
   const SecurityGroup* found = ec2.find_security_group(name.value_or(""));
   if (found != nullptr) return found->id;
-  if (!name) throw ApiError("MissingParameter", "The request must contain the parameter groupName or groupId");
+  if (!present(name)) throw ApiError("MissingParameter", "The request must contain the parameter groupName or groupId");
   throw ApiError("InvalidGroup.NotFound", fmt::format("The security group '{}' does not exist in default VPC", *name));
 }
 
@@ -168,6 +180,7 @@ w::SecurityGroup to_wire(const Ec2& ec2, const SecurityGroup& group) {
   return out;
 }
 
+// https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeSecurityGroups.html
 std::optional<std::vector<std::string>> filter_values(const Ec2& ec2, const SecurityGroup& group,
                                                       const std::string& name) {
   using Values = std::vector<std::string>;
@@ -179,22 +192,22 @@ std::optional<std::vector<std::string>> filter_values(const Ec2& ec2, const Secu
   bool egress = name.starts_with("egress.ip-permission.");
   if (!egress && !name.starts_with("ip-permission.")) return std::nullopt;
   std::string field = name.substr(name.find("ip-permission.") + 14);
-  if (field != "cidr" && field != "from-port" && field != "to-port" && field != "protocol" && field != "group-id") {
-    return std::nullopt;
-  }
+  const auto value_of = [&](const Rule& rule) -> std::optional<std::string> {
+    if (field == "cidr") return rule.cidr;
+    if (field == "from-port") return std::to_string(rule.from_port);
+    if (field == "to-port") return std::to_string(rule.to_port);
+    if (field == "protocol") return rule.protocol;
+    if (field == "group-id") return rule.group_id;
+    if (field == "user-id") return rule.group_id.empty() ? "" : ec2.options().account;
+    if (field == "ipv6-cidr" || field == "prefix-list-id") return "";
+    if (field != "group-name") return std::nullopt;
+    return rule.group_id.empty() ? "" : ec2.security_group(rule.group_id).name;
+  };
+  if (!value_of(Rule{})) return std::nullopt;
   Values values;
   for (const Rule& rule : group.rules) {
-    if (rule.egress != egress) continue;
-    if (field == "cidr")
-      values.push_back(rule.cidr);
-    else if (field == "from-port")
-      values.push_back(std::to_string(rule.from_port));
-    else if (field == "to-port")
-      values.push_back(std::to_string(rule.to_port));
-    else if (field == "protocol")
-      values.push_back(rule.protocol);
-    else
-      values.push_back(rule.group_id);
+    const std::optional<std::string> value = rule.egress == egress ? value_of(rule) : std::nullopt;
+    if (value && !value->empty()) values.push_back(*value);
   }
   return values;
 }
@@ -222,6 +235,7 @@ void describe(Handlers& handlers, Ec2& ec2) {
   handlers.on<w::DescribeSecurityGroupRules>(
       [&ec2](const Call& call, const w::DescribeSecurityGroupRulesRequest& input) {
         only<w::DescribeSecurityGroupRules>(input, {"SecurityGroupRuleIds", "Filters", "MaxResults", "NextToken"});
+        // Rules have no tags here, so these two and those of tags are all that AWS has.
         auto values = [](const std::string& group, const Rule& rule,
                          const std::string& name) -> std::optional<std::vector<std::string>> {
           if (name == "group-id") return std::vector<std::string>{group};
@@ -229,6 +243,15 @@ void describe(Handlers& handlers, Ec2& ec2) {
           return std::nullopt;
         };
         check_names(input.filters, [&](const std::string& name) { return values("", Rule{}, name); });
+        for (const std::string& id : input.security_group_rule_ids) {
+          const auto holds = [&](const auto& entry) {
+            const std::vector<Rule>& rules = entry.second.rules;
+            return std::any_of(rules.begin(), rules.end(), [&](const Rule& rule) { return rule.id == id; });
+          };
+          if (std::any_of(ec2.security_groups().begin(), ec2.security_groups().end(), holds)) continue;
+          throw ApiError("InvalidSecurityGroupRuleId.NotFound",
+                         fmt::format("The security group rule ID '{}' does not exist", id));
+        }
         std::map<std::string, w::SecurityGroupRule> found;
         for (const auto& [id, group] : ec2.security_groups()) {
           for (const Rule& rule : group.rules) {
@@ -296,6 +319,60 @@ void revoke(Handlers& handlers, Ec2& ec2, bool egress) {
 
 }  // namespace
 
+namespace {
+
+void check_peer_kind(const w::SecurityGroupRuleRequest& wanted) {
+  if (present(wanted.cidr_ipv6) || present(wanted.prefix_list_id)) {
+    throw ApiError("UnsupportedOperation", "IPv6 ranges and prefix lists are not supported by this region");
+  }
+  if (present(wanted.cidr_ipv4) == present(wanted.referenced_group_id)) {
+    throw ApiError("InvalidParameterCombination",
+                   "A rule has exactly one of cidrIpv4, cidrIpv6, prefixListId and referencedGroupId");
+  }
+}
+
+void modify_rules(Handlers& handlers, Ec2& ec2) {
+  handlers.on<w::ModifySecurityGroupRules>([&ec2](const Call&, const w::ModifySecurityGroupRulesRequest& input) {
+    const std::string group = input.group_id.value_or("");
+    ec2.security_group(group);
+    std::vector<Rule> rules;
+    for (const w::SecurityGroupRuleUpdate& update : input.security_group_rules) {
+      const w::SecurityGroupRuleRequest wanted = update.security_group_rule.value_or(w::SecurityGroupRuleRequest{});
+      check_peer_kind(wanted);
+      Rule& rule = rules.emplace_back(
+          rule_of(wanted.ip_protocol.value_or(""), wanted.from_port, wanted.to_port, wanted.cidr_ipv4.value_or("")));
+      rule.id = update.security_group_rule_id.value_or("");
+      rule.group_id = wanted.referenced_group_id.value_or("");
+      rule.description = wanted.description.value_or("");
+    }
+    ec2.modify_rules(group, rules);
+    w::ModifySecurityGroupRulesResult answer;
+    answer.return_ = true;
+    return answer;
+  });
+}
+
+template <class Op>
+void describe_rules(Handlers& handlers, Ec2& ec2, bool egress) {
+  handlers.on<Op>([&ec2, egress](const Call&, const typename Op::Input& input) {
+    const std::string group = named(ec2, input.group_id, input.group_name);
+    ec2.security_group(group);
+    std::vector<Rule> rules = rules_of_permissions(ec2, input.ip_permissions, egress);
+    for (const w::SecurityGroupRuleDescription& one : input.security_group_rule_descriptions) {
+      Rule& rule = rules.emplace_back();
+      rule.id = one.security_group_rule_id.value_or("");
+      rule.egress = egress;
+      rule.description = one.description.value_or("");
+    }
+    ec2.describe_rules(group, rules);
+    typename Op::Output answer;
+    answer.return_ = true;
+    return answer;
+  });
+}
+
+}  // namespace
+
 void serve_security_groups(Handlers& handlers, Ec2& ec2) {
   handlers.on<w::CreateSecurityGroup>([&ec2](const Call&, const w::CreateSecurityGroupRequest& input) {
     only<w::CreateSecurityGroup>(input, {"GroupName", "Description", "VpcId", "TagSpecifications"});
@@ -322,6 +399,9 @@ void serve_security_groups(Handlers& handlers, Ec2& ec2) {
   authorize<w::AuthorizeSecurityGroupEgress>(handlers, ec2, true);
   revoke<w::RevokeSecurityGroupIngress>(handlers, ec2, false);
   revoke<w::RevokeSecurityGroupEgress>(handlers, ec2, true);
+  modify_rules(handlers, ec2);
+  describe_rules<w::UpdateSecurityGroupRuleDescriptionsIngress>(handlers, ec2, false);
+  describe_rules<w::UpdateSecurityGroupRuleDescriptionsEgress>(handlers, ec2, true);
 }
 
 }  // namespace kiln::region::ec2

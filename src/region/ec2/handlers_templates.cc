@@ -21,10 +21,10 @@ const wire::Shape* member_shape(const wire::Shape& shape, std::string_view name)
 }
 
 LaunchData data_of(const w::RequestLaunchTemplateData& input) {
-  only_within(
-      *w::CreateLaunchTemplateVersion::operation().input, "LaunchTemplateData", &input,
-      {"ImageId", "InstanceType", "KeyName", "UserData", "SecurityGroupIds", "SecurityGroups", "TagSpecifications",
-       "InstanceInitiatedShutdownBehavior", "EbsOptimized", "Monitoring", "Placement", "IamInstanceProfile"});
+  only_within(*w::CreateLaunchTemplateVersion::operation().input, "LaunchTemplateData", &input,
+              {"ImageId", "InstanceType", "KeyName", "UserData", "SecurityGroupIds", "SecurityGroups",
+               "TagSpecifications", "InstanceInitiatedShutdownBehavior", "EbsOptimized", "Monitoring", "Placement",
+               "NetworkInterfaces", "DisableApiTermination", "DisableApiStop", "IamInstanceProfile"});
   LaunchData data;
   data.image_id = input.image_id;
   data.instance_type = input.instance_type;
@@ -39,6 +39,11 @@ LaunchData data_of(const w::RequestLaunchTemplateData& input) {
                 &*input.placement, {"AvailabilityZone"});
     data.zone = input.placement->availability_zone;
   }
+  data.termination_protected = input.disable_api_termination;
+  data.stop_protected = input.disable_api_stop;
+  data.interface =
+      interface_data_of(*member_shape(*w::CreateLaunchTemplateVersion::operation().input, "LaunchTemplateData"),
+                        input.network_interfaces);
   data.security_group_ids = input.security_group_ids;
   data.security_groups = input.security_groups;
   for (const auto& specification : input.tag_specifications) {
@@ -62,6 +67,18 @@ w::ResponseLaunchTemplateData to_wire(const LaunchData& data) {
   out.ebs_optimized = data.ebs_optimized;
   if (data.monitoring) out.monitoring.emplace().enabled = data.monitoring;
   if (data.zone) out.placement.emplace().availability_zone = data.zone;
+  out.disable_api_termination = data.termination_protected;
+  out.disable_api_stop = data.stop_protected;
+  if (data.interface) {
+    auto& interface = out.network_interfaces.emplace_back();
+    interface.device_index = 0;
+    interface.delete_on_termination = true;
+    interface.subnet_id = data.interface->subnet_id;
+    interface.private_ip_address = data.interface->private_address;
+    interface.description = data.interface->description;
+    interface.associate_public_ip_address = data.interface->public_address;
+    interface.groups = data.interface->security_group_ids;
+  }
   out.security_group_ids = data.security_group_ids;
   out.security_groups = data.security_groups;
   for (const auto& [type, tags] : data.tags) {

@@ -7,7 +7,6 @@
 
 #include <algorithm>
 
-#include "base/encoding.h"
 #include "base/error.h"
 #include "base/text.h"
 #include "region/api_error.h"
@@ -16,7 +15,6 @@
 namespace kiln::region::ec2 {
 namespace {
 
-constexpr std::size_t kUserDataBytesMax = 16 * 1024;  // before Base64
 constexpr int kAtOnceMax = 1000;
 
 // "User initiated (2026-11-24 03:01:56 GMT)"
@@ -31,18 +29,9 @@ Digest digest_of(const RunRequest& request) {
   if (request.launch_template) {
     text += request.launch_template->id + request.launch_template->name + request.launch_template->version;
   }
+  if (!request.private_address.empty()) text += request.private_address + " ";
   text += "|" + text_of(request.data);
   return sha256(text);
-}
-
-void check_user_data(const std::optional<std::string>& user_data) {
-  if (!user_data) return;
-  try {
-    if (base64_decode(*user_data).size() <= kUserDataBytesMax) return;
-  } catch (const Error&) {
-    throw ApiError("InvalidParameterValue", "Invalid BASE64 encoding of user data");
-  }
-  throw ApiError("InvalidParameterValue", "User data is limited to 16384 bytes");
 }
 
 }  // namespace
@@ -97,31 +86,8 @@ std::vector<const Instance*> Ec2::run_instances(const RunRequest& request) {
     throw ApiError("InvalidKeyPair.NotFound", fmt::format("The key pair '{}' does not exist", *data.key_name));
   }
   if (data.profile) s.associate(*data.profile);  // one that is wrong stops the whole call
-  const Subnet* subnet = &s.subnets.front();
-  if (!request.subnet_id.empty()) {
-    subnet = find_subnet(request.subnet_id);
-    if (subnet == nullptr) {
-      throw ApiError("InvalidSubnetID.NotFound", fmt::format("The subnet ID '{}' does not exist", request.subnet_id));
-    }
-  } else if (data.zone) {
-    auto it =
-        std::find_if(s.subnets.begin(), s.subnets.end(), [&](const Subnet& one) { return one.zone == *data.zone; });
-    if (it == s.subnets.end()) {
-      throw ApiError("InvalidParameterValue", fmt::format("Invalid availability zone: [{}]", *data.zone));
-    }
-    subnet = &*it;
-  }
-  std::vector<std::string> groups = data.security_group_ids;
-  for (const std::string& id : groups) security_group(id);
-  for (const std::string& name : data.security_groups) {
-    const SecurityGroup* group = find_security_group(name);
-    if (group == nullptr) {
-      throw ApiError("InvalidGroup.NotFound",
-                     fmt::format("The security group '{}' does not exist in default VPC", name));
-    }
-    groups.push_back(group->id);
-  }
-  if (groups.empty()) groups = {default_security_group_id()};
+  const Place place = place_of(*this, request, data);
+  const Subnet& subnet = *place.subnet;
   Tags tags = data.tags.contains("instance") ? data.tags.at("instance") : Tags();
   if (!request.client_token.empty() && request.client_token.size() > 64) {
     throw ApiError("InvalidParameterValue", "A client token has at most 64 characters");
@@ -139,15 +105,21 @@ std::vector<const Instance*> Ec2::run_instances(const RunRequest& request) {
     instance.image = image.digest;
     instance.type = type_name;
     instance.key_name = data.key_name.value_or("");
-    instance.subnet_id = subnet->id;
-    instance.zone = subnet->zone;
+    instance.vpc_id = subnet.vpc_id;
+    instance.subnet_id = subnet.id;
+    instance.zone = subnet.zone;
     try {
-      instance.private_address = s.take_address(*subnet);
+      instance.private_address = place.private_address;
+      if (place.private_address.empty()) {
+        instance.private_address = s.take_address(subnet);
+      } else {
+        s.take_address(subnet, place.private_address);
+      }
     } catch (const ApiError&) {
       if (i >= request.min_count) break;
       for (const Instance* one : made) {
-        s.used_addresses.erase(one->private_address);
-        s.used_addresses.erase(one->public_address);
+        s.used_addresses.erase({one->vpc_id, one->private_address});
+        s.public_addresses.release(one->public_address);
         s.journal.erase(kInstanceTable, one->id);
         std::string id = one->id;
         s.instances.erase(id);
@@ -158,14 +130,20 @@ std::vector<const Instance*> Ec2::run_instances(const RunRequest& request) {
     std::string tail = s.random.hex(10);
     instance.mac = fmt::format("0a:{}:{}:{}:{}:{}", tail.substr(0, 2), tail.substr(2, 2), tail.substr(4, 2),
                                tail.substr(6, 2), tail.substr(8, 2));
-    instance.public_address = s.take_public_address();
-    instance.security_groups = groups;
+    instance.wants_public = place.public_address;
+    s.give_public(instance);
+    instance.interface_description = data.interface ? data.interface->description.value_or("") : "";
+    instance.termination_protected = data.termination_protected.value_or(false);
+    instance.stop_protected = data.stop_protected.value_or(false);
+    instance.ebs_optimized = data.ebs_optimized.value_or(false);
+    instance.security_groups = place.groups;
     instance.user_data = data.user_data.value_or("");
     instance.shutdown_behavior = data.shutdown_behavior.value_or("stop");
     if (data.profile) instance.profile = s.associate(*data.profile);
     instance.client_token = request.client_token;
     instance.token_digest = asked;
     instance.tags = tags;
+    if (data.tags.contains("network-interface")) instance.interface_tags = data.tags.at("network-interface");
     if (from) {
       instance.tags["aws:ec2launchtemplate:id"] = from->first;
       instance.tags["aws:ec2launchtemplate:version"] = std::to_string(from->second);
@@ -191,11 +169,10 @@ machine::Spec Ec2::State::spec_of(const Instance& instance, bool with_image) con
   if (with_image) spec.image = placements.image(instance.image);
   spec.interface.mac = instance.mac;
   spec.interface.address = instance.private_address;
-  for (const Subnet& subnet : subnets) {
-    if (subnet.id != instance.subnet_id) continue;
-    spec.interface.prefix = subnet.prefix;
-    spec.interface.gateway = subnet.gateway;
-  }
+  const Subnet& subnet = vpcs.subnet(instance.subnet_id);
+  spec.interface.prefix = subnet.prefix;
+  spec.interface.gateway = subnet.gateway;
+  spec.interface.vpc = subnet.vpc_id;
   spec.type = instance.type;
   if (const InstanceType* type = find_instance_type(instance.type)) {
     spec.limits.memory_bytes = static_cast<std::uint64_t>(type->memory_mib) << 20;
@@ -212,10 +189,21 @@ void Ec2::State::set_state(Instance& instance, InstanceState state, std::string 
   instance.reason_message = std::move(message);
   if (state == InstanceState::terminated) {
     instance.ended = loop.now();
-    used_addresses.erase(instance.private_address);
-    used_addresses.erase(instance.public_address);
+    used_addresses.erase({instance.vpc_id, instance.private_address});
+    if (const Address* address = elastic_of(instance.id)) release(elastic.at(address->id));
+    take_public(instance);
     network_changed();
     forget_later(instance);
+  }
+  // An address that is not Elastic is given up with the stop, and another one comes with the next start.
+  if (state == InstanceState::stopped || (state == InstanceState::pending && instance.has_disk)) {
+    const std::string address = instance.public_address;
+    if (state == InstanceState::stopped) {
+      take_public(instance);
+    } else {
+      give_public(instance);
+    }
+    if (instance.public_address != address) network_changed();
   }
   save(instance);
   if (before == state) return;
@@ -289,7 +277,10 @@ void Ec2::State::advance(const std::string& id) {
     });
     return ask(
         [&] {
-          if (instance.has_disk) return machines.start(id, started);
+          if (instance.has_disk) {
+            machines.resize(id, spec_of(instance, false).limits);  // its type may have been changed
+            return machines.start(id, started);
+          }
           machines.launch(spec_of(instance), started);
         },
         started);
@@ -338,9 +329,10 @@ void Ec2::State::end_later(Instance& instance, const std::string& failure) {
   });
 }
 
-void Ec2::State::machine_ended(const machine::Exit& exit) {
-  auto it = instances.find(exit.id);
-  if (it == instances.end() || exit.asked) return;
+void Ec2::machine_ended(const machine::Exit& exit) {
+  State& s = *state_;
+  auto it = s.instances.find(exit.id);
+  if (it == s.instances.end() || exit.asked) return;
   Instance& instance = it->second;
   if (instance.state != InstanceState::running && instance.state != InstanceState::pending) return;
   // It had ended before it was asked to start, and will be started.
@@ -352,41 +344,52 @@ void Ec2::State::machine_ended(const machine::Exit& exit) {
   std::string message = code + ": " + (own_wish ? "Instance initiated shutdown" : "the machine ended: " + exit.reason);
   instance.has_disk = true;
   if (own_wish && instance.shutdown_behavior == "terminate") {
-    set_state(instance, InstanceState::shutting_down, code, message);
-    advance(instance.id);
+    s.set_state(instance, InstanceState::shutting_down, code, message);
+    s.advance(instance.id);
   } else {
-    set_state(instance, InstanceState::stopped, code, message);
+    s.set_state(instance, InstanceState::stopped, code, message);
   }
 }
 
-void Ec2::State::resume() {
-  machines.on_exit([this](const machine::Exit& exit) { machine_ended(exit); });
-  std::vector<machine::Spec> known;
+void Ec2::State::remember_instances() {
+  for (const auto& [id, address] : elastic) public_addresses.reserve(address.public_address);
   for (auto& [id, instance] : instances) {
     if (!instance.client_token.empty()) by_token[instance.client_token].push_back(id);
+    if (instance.vpc_id.empty()) instance.vpc_id = vpcs.default_vpc().id;  // of before there were others
     if (instance.gone()) {
       forget_later(instance);
       continue;
     }
-    used_addresses.insert(instance.private_address);
-    if (!instance.public_address.empty()) used_addresses.insert(instance.public_address);
+    used_addresses.emplace(instance.vpc_id, instance.private_address);
+    if (!instance.public_address.empty()) public_addresses.reserve(instance.public_address);
+  }
+}
+
+std::vector<machine::Spec> Ec2::machines() const {
+  std::vector<machine::Spec> known;
+  for (const auto& [id, instance] : state_->instances) {
+    if (instance.gone()) continue;
     try {
-      known.push_back(spec_of(instance));
+      known.push_back(state_->spec_of(instance));
     } catch (const Error&) {
       // What runs goes on without its image; what must be started fails then, and says why.
-      known.push_back(spec_of(instance, false));
+      known.push_back(state_->spec_of(instance, false));
     }
   }
-  apply_network();
-  for (const std::string& id : machines.adopt(known)) {
-    Instance& instance = instances.at(id);
-    if (instance.state != InstanceState::pending) continue;
+  return known;
+}
+
+void Ec2::resume(const std::vector<std::string>& alive) {
+  State& s = *state_;
+  for (const std::string& id : alive) {
+    const auto it = s.instances.find(id);
+    if (it == s.instances.end() || it->second.state != InstanceState::pending) continue;
     // Its launch or start ended well, unseen by the process before. One that was half launched is removed, and launched
     // anew.
-    instance.has_disk = true;
-    set_state(instance, InstanceState::running, "", "");
+    it->second.has_disk = true;
+    s.set_state(it->second, InstanceState::running, "", "");
   }
-  for (const auto& [id, instance] : instances) loop.post([this, name = id] { advance(name); });
+  for (const auto& [id, instance] : s.instances) s.loop.post([&s, name = id] { s.advance(name); });
 }
 
 const std::map<std::string, Instance>& Ec2::instances() const { return state_->instances; }
@@ -402,6 +405,14 @@ const Instance& Ec2::instance(const std::string& id) const {
   throw ApiError("InvalidInstanceID.NotFound", fmt::format("The instance ID '{}' does not exist", id));
 }
 
+bool Ec2::settled(const std::vector<std::string>& instance_ids) const {
+  return std::none_of(instance_ids.begin(), instance_ids.end(), [this](const std::string& id) {
+    const Instance* found = find_instance(id);
+    return found != nullptr && (found->state == InstanceState::pending || found->state == InstanceState::stopping ||
+                                found->state == InstanceState::shutting_down);
+  });
+}
+
 namespace {
 
 [[noreturn]] void refuse_state(const Instance& instance, const char* wish) {
@@ -413,7 +424,13 @@ namespace {
 
 std::vector<Ec2::Transition> Ec2::terminate_instances(const std::vector<std::string>& ids) {
   State& s = *state_;
-  for (const std::string& id : ids) instance(id);
+  for (const std::string& id : ids) {
+    if (!instance(id).termination_protected || instance(id).gone()) continue;
+    throw ApiError("OperationNotPermitted",
+                   fmt::format("The instance '{}' may not be terminated. Modify its 'disableApiTermination' instance "
+                               "attribute and try again.",
+                               id));
+  }
   std::vector<Transition> out;
   for (const std::string& id : ids) {
     Instance& one = s.instances.at(id);
@@ -435,6 +452,12 @@ std::vector<Ec2::Transition> Ec2::stop_instances(const std::vector<std::string>&
     InstanceState now = instance(id).state;
     if (now != InstanceState::running && now != InstanceState::stopping && now != InstanceState::stopped) {
       refuse_state(instance(id), "stopped");
+    }
+    if (instance(id).stop_protected && now == InstanceState::running) {
+      throw ApiError("OperationNotPermitted",
+                     fmt::format("The instance '{}' may not be stopped. Modify its 'disableApiStop' instance attribute "
+                                 "and try again.",
+                                 id));
     }
   }
   std::vector<Transition> out;

@@ -35,6 +35,9 @@ LaunchData merge(const LaunchData& base, const LaunchData& over) {
   take(out.profile, over.profile);
   take(out.ebs_optimized, over.ebs_optimized);
   take(out.monitoring, over.monitoring);
+  take(out.interface, over.interface);
+  take(out.termination_protected, over.termination_protected);
+  take(out.stop_protected, over.stop_protected);
   if (!over.security_group_ids.empty() || !over.security_groups.empty()) {
     out.security_group_ids = over.security_group_ids;
     out.security_groups = over.security_groups;
@@ -54,7 +57,21 @@ std::string text_of(const LaunchData& data) {
     add(data.profile->arn);
     add(data.profile->name);
   }
-  for (const auto& flag : {data.ebs_optimized, data.monitoring}) add(flag ? (*flag ? "yes" : "no") : "-");
+  const auto add_flag = [&](const std::optional<bool>& flag) { add(flag ? (*flag ? "yes" : "no") : "-"); };
+  for (const auto& flag : {data.ebs_optimized, data.monitoring}) add_flag(flag);
+  // What came later changes no text of before: tokens of then are still the same request's.
+  if (data.termination_protected || data.stop_protected) {
+    add_flag(data.termination_protected);
+    add_flag(data.stop_protected);
+  }
+  if (data.interface) {
+    for (const auto& field :
+         {data.interface->subnet_id, data.interface->private_address, data.interface->description}) {
+      add(field.value_or("-"));
+    }
+    add_flag(data.interface->public_address);
+    for (const std::string& group : data.interface->security_group_ids) add(group);
+  }
   for (const auto& list : {data.security_group_ids, data.security_groups}) {
     add(std::to_string(list.size()));
     for (const std::string& one : list) add(one);

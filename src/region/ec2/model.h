@@ -50,6 +50,16 @@ struct ProfileAssociation {
   Time since{};
 };
 
+// The one network interface of an instance, where it is described rather than its subnet and groups.
+struct InterfaceData {
+  std::optional<std::string> subnet_id;
+  std::optional<std::string> private_address;
+  std::optional<std::string> description;
+  std::optional<bool> public_address;  // AssociatePublicIpAddress
+  std::vector<std::string> security_group_ids;
+  bool operator==(const InterfaceData&) const = default;
+};
+
 // What RunInstances and a launch template's version may say of an instance.
 struct LaunchData {
   std::optional<std::string> image_id;
@@ -63,7 +73,10 @@ struct LaunchData {
   std::optional<bool> monitoring;
   std::vector<std::string> security_group_ids;
   std::vector<std::string> security_groups;  // by name
-  std::map<std::string, Tags> tags;          // by resource type: "instance", "volume"
+  std::optional<InterfaceData> interface;
+  std::optional<bool> termination_protected;
+  std::optional<bool> stop_protected;
+  std::map<std::string, Tags> tags;  // by resource type: "instance", "volume"
   bool operator==(const LaunchData&) const = default;
 };
 // `over` wins wherever it says something; tags of one resource type are replaced as a whole.
@@ -73,6 +86,7 @@ std::string text_of(const LaunchData& data);
 
 struct Instance {
   std::string id;
+  std::string vpc_id;
   std::string reservation_id;
   int launch_index = 0;
   std::string image_id;
@@ -83,11 +97,17 @@ struct Instance {
   std::string zone;
   std::string private_address;
   std::string mac;
-  std::string public_address;                // empty when the region had none to give
+  std::string public_address;  // empty when it has none, or the region had none to give
+  bool wants_public = false;   // gets one at each start
+  std::string interface_description;
+  Tags interface_tags;
   std::vector<std::string> security_groups;  // ids
   std::string user_data;
   std::string shutdown_behavior = "stop";
   std::optional<ProfileAssociation> profile;
+  bool termination_protected = false;  // DisableApiTermination
+  bool stop_protected = false;         // DisableApiStop
+  bool ebs_optimized = false;
   std::string client_token;
   Digest token_digest;  // of the request that came with the token
   Tags tags;
@@ -174,18 +194,60 @@ struct KeyPair {
   Tags tags;
 };
 
+struct Zone {
+  std::string name;  // "us-east-1a"
+  std::string id;    // "use1-az1"
+};
+
 struct Vpc {
   std::string id;
   std::string cidr;
+  bool is_default = false;
+  bool dns_support = true;
+  bool dns_hostnames = false;
+  Tags tags;
 };
 
 struct Subnet {
   std::string id;
-  std::string zone;     // "us-east-1a"
-  std::string zone_id;  // "use1-az1"
+  std::string vpc_id;
+  std::string zone;
+  std::string zone_id;
   std::string cidr;
   std::string gateway;
   int prefix = 20;
+  bool is_default = false;  // its zone's, in the default VPC
+  bool map_public = false;  // instances get a public address unless they are told otherwise
+  Tags tags;
+};
+
+struct RouteTable {
+  struct Association {
+    std::string id;         // "rtbassoc-.."
+    std::string subnet_id;  // empty: it is the VPC's main table
+    bool operator==(const Association&) const = default;
+  };
+  std::string id;
+  std::string vpc_id;
+  std::string client_token;
+  std::string way_out;  // the internet gateway of its route to 0.0.0.0/0, empty: none
+  std::vector<Association> associations;
+  Tags tags;
+};
+
+struct InternetGateway {
+  std::string id;
+  std::string vpc_id;  // empty: attached to none
+  Tags tags;
+};
+
+// An Elastic IP address.
+struct Address {
+  std::string id;  // "eipalloc-.."
+  std::string public_address;
+  std::string instance_id;  // empty: associated with none
+  std::string association_id;
+  Tags tags;
 };
 
 struct InstanceType {

@@ -34,6 +34,24 @@ auto read(const char* what, const std::string& text, Read&& body) {
   }
 }
 
+json to_json(const InterfaceData& data) {
+  return {{"subnet_id", maybe(data.subnet_id)},
+          {"private_address", maybe(data.private_address)},
+          {"description", maybe(data.description)},
+          {"public_address", maybe(data.public_address)},
+          {"security_group_ids", data.security_group_ids}};
+}
+
+InterfaceData interface_data_of(const json& from) {
+  InterfaceData data;
+  data.subnet_id = maybe_of<std::string>(from.at("subnet_id"));
+  data.private_address = maybe_of<std::string>(from.at("private_address"));
+  data.description = maybe_of<std::string>(from.at("description"));
+  data.public_address = maybe_of<bool>(from.at("public_address"));
+  from.at("security_group_ids").get_to(data.security_group_ids);
+  return data;
+}
+
 json to_json(const LaunchData& data) {
   return {{"image_id", maybe(data.image_id)},
           {"instance_type", maybe(data.instance_type)},
@@ -46,6 +64,9 @@ json to_json(const LaunchData& data) {
           {"monitoring", maybe(data.monitoring)},
           {"security_group_ids", data.security_group_ids},
           {"security_groups", data.security_groups},
+          {"interface", data.interface ? to_json(*data.interface) : json()},
+          {"termination_protected", maybe(data.termination_protected)},
+          {"stop_protected", maybe(data.stop_protected)},
           {"tags", data.tags}};
 }
 
@@ -64,6 +85,11 @@ LaunchData launch_data_of(const json& from) {
   data.monitoring = maybe_of<bool>(from.at("monitoring"));
   from.at("security_group_ids").get_to(data.security_group_ids);
   from.at("security_groups").get_to(data.security_groups);
+  if (from.contains("interface") && !from.at("interface").is_null()) {
+    data.interface = interface_data_of(from.at("interface"));
+  }
+  data.termination_protected = maybe_of<bool>(from.value("termination_protected", json()));
+  data.stop_protected = maybe_of<bool>(from.value("stop_protected", json()));
   from.at("tags").get_to(data.tags);
   return data;
 }
@@ -86,6 +112,13 @@ std::optional<ProfileAssociation> profile_of(const json& from) {
 
 std::string write_record(const Instance& value) {
   return json{{"id", value.id},
+              {"vpc_id", value.vpc_id},
+              {"wants_public", value.wants_public},
+              {"interface_description", value.interface_description},
+              {"interface_tags", value.interface_tags},
+              {"termination_protected", value.termination_protected},
+              {"stop_protected", value.stop_protected},
+              {"ebs_optimized", value.ebs_optimized},
               {"reservation_id", value.reservation_id},
               {"launch_index", value.launch_index},
               {"image_id", value.image_id},
@@ -121,6 +154,14 @@ Instance read_instance(const std::string& text) {
   return read("an instance", text, [](const json& from) {
     Instance value;
     from.at("id").get_to(value.id);
+    // A record of before there was more than the default VPC has none of these, and each instance had an address.
+    value.vpc_id = from.value("vpc_id", "");
+    value.wants_public = from.value("wants_public", true);
+    value.interface_description = from.value("interface_description", "");
+    value.interface_tags = from.value("interface_tags", Tags());
+    value.termination_protected = from.value("termination_protected", false);
+    value.stop_protected = from.value("stop_protected", false);
+    value.ebs_optimized = from.value("ebs_optimized", false);
     from.at("reservation_id").get_to(value.reservation_id);
     from.at("launch_index").get_to(value.launch_index);
     from.at("image_id").get_to(value.image_id);
@@ -282,6 +323,118 @@ KeyPair read_key_pair(const std::string& text) {
     from.at("fingerprint").get_to(value.fingerprint);
     from.at("public_key").get_to(value.public_key);
     value.created = time_of(from.at("created"));
+    from.at("tags").get_to(value.tags);
+    return value;
+  });
+}
+
+std::string write_record(const Vpc& value) {
+  return json{{"id", value.id},
+              {"cidr", value.cidr},
+              {"is_default", value.is_default},
+              {"dns_support", value.dns_support},
+              {"dns_hostnames", value.dns_hostnames},
+              {"tags", value.tags}}
+      .dump();
+}
+
+Vpc read_vpc(const std::string& text) {
+  return read("a VPC", text, [](const json& from) {
+    Vpc value;
+    from.at("id").get_to(value.id);
+    from.at("cidr").get_to(value.cidr);
+    from.at("is_default").get_to(value.is_default);
+    from.at("dns_support").get_to(value.dns_support);
+    from.at("dns_hostnames").get_to(value.dns_hostnames);
+    from.at("tags").get_to(value.tags);
+    return value;
+  });
+}
+
+std::string write_record(const Subnet& value) {
+  return json{{"id", value.id},
+              {"vpc_id", value.vpc_id},
+              {"zone", value.zone},
+              {"zone_id", value.zone_id},
+              {"cidr", value.cidr},
+              {"gateway", value.gateway},
+              {"prefix", value.prefix},
+              {"is_default", value.is_default},
+              {"map_public", value.map_public},
+              {"tags", value.tags}}
+      .dump();
+}
+
+Subnet read_subnet(const std::string& text) {
+  return read("a subnet", text, [](const json& from) {
+    Subnet value;
+    from.at("id").get_to(value.id);
+    from.at("vpc_id").get_to(value.vpc_id);
+    from.at("zone").get_to(value.zone);
+    from.at("zone_id").get_to(value.zone_id);
+    from.at("cidr").get_to(value.cidr);
+    from.at("gateway").get_to(value.gateway);
+    from.at("prefix").get_to(value.prefix);
+    from.at("is_default").get_to(value.is_default);
+    from.at("map_public").get_to(value.map_public);
+    from.at("tags").get_to(value.tags);
+    return value;
+  });
+}
+
+std::string write_record(const RouteTable& value) {
+  json associations = json::array();
+  for (const auto& one : value.associations) associations.push_back({{"id", one.id}, {"subnet_id", one.subnet_id}});
+  return json{{"id", value.id},           {"vpc_id", value.vpc_id},       {"client_token", value.client_token},
+              {"way_out", value.way_out}, {"associations", associations}, {"tags", value.tags}}
+      .dump();
+}
+
+RouteTable read_route_table(const std::string& text) {
+  return read("a route table", text, [](const json& from) {
+    RouteTable value;
+    from.at("id").get_to(value.id);
+    from.at("vpc_id").get_to(value.vpc_id);
+    from.at("client_token").get_to(value.client_token);
+    from.at("way_out").get_to(value.way_out);
+    for (const json& one : from.at("associations")) {
+      value.associations.push_back({one.at("id").get<std::string>(), one.at("subnet_id").get<std::string>()});
+    }
+    from.at("tags").get_to(value.tags);
+    return value;
+  });
+}
+
+std::string write_record(const InternetGateway& value) {
+  return json{{"id", value.id}, {"vpc_id", value.vpc_id}, {"tags", value.tags}}.dump();
+}
+
+InternetGateway read_internet_gateway(const std::string& text) {
+  return read("an internet gateway", text, [](const json& from) {
+    InternetGateway value;
+    from.at("id").get_to(value.id);
+    from.at("vpc_id").get_to(value.vpc_id);
+    from.at("tags").get_to(value.tags);
+    return value;
+  });
+}
+
+std::string write_record(const Address& value) {
+  return json{{"id", value.id},
+              {"public_address", value.public_address},
+              {"instance_id", value.instance_id},
+              {"association_id", value.association_id},
+              {"tags", value.tags}}
+      .dump();
+}
+
+Address read_address(const std::string& text) {
+  return read("an Elastic IP address", text, [](const json& from) {
+    Address value;
+    from.at("id").get_to(value.id);
+    from.at("public_address").get_to(value.public_address);
+    from.at("instance_id").get_to(value.instance_id);
+    from.at("association_id").get_to(value.association_id);
     from.at("tags").get_to(value.tags);
     return value;
   });

@@ -121,7 +121,7 @@ TEST_F(SecurityGroupsTest, AGroupOfALoadBalancerStandsForTheBalancersAddresses) 
   std::string target = instance_in(web);
   std::string source = machine::balancer_address("172.31.16.1");
   EXPECT_FALSE(network.lets_in(source, target, 80));
-  life->ec2.set_balancer_groups([&](const std::string& group) { return group == balancer; });
+  life->ec2.set_balancer_uses([&](const std::string& group) { return group == balancer; });
   life->ec2.network_changed();
   loop.run_for(Duration(1));
   EXPECT_TRUE(network.lets_in(source, target, 80));
@@ -152,6 +152,18 @@ TEST_F(SecurityGroupsTest, RulesAreListedWithIdsAndRevokedByThem) {
   call<api::RevokeSecurityGroupIngress>(revoke_it);
   EXPECT_THAT(described(group).ip_permissions, IsEmpty());
   EXPECT_EQ(refusal<api::RevokeSecurityGroupIngress>(revoke_it), "InvalidSecurityGroupRuleId.NotFound");
+}
+
+TEST_F(SecurityGroupsTest, AnIcmpRuleWithoutATypeIsForAllOfThem) {
+  std::string group = create("web");
+  api::IpPermission ping;
+  ping.ip_protocol = "icmp";
+  ping.from_port = ping.to_port = -1;
+  ping.ip_ranges.emplace_back().cidr_ip = "0.0.0.0/0";
+  authorize(group, ping);
+  instance_in(group);
+  const machine::IngressRule& rule = network.ports().at(0).ingress.at(0);
+  EXPECT_EQ(rule.from_port, -1) << "0 would be the answer to a ping only";
 }
 
 TEST_F(SecurityGroupsTest, DuplicatesAndWrongRulesAreRefused) {
@@ -223,7 +235,7 @@ TEST_F(SecurityGroupsTest, AreFoundByNameAndByTheirRules) {
     return call<api::DescribeSecurityGroups>(request).security_groups.size();
   };
   EXPECT_EQ(by("group-name", "web"), 1u);
-  EXPECT_EQ(by("vpc-id", life->ec2.vpc().id), 3u);
+  EXPECT_EQ(by("vpc-id", life->ec2.vpcs().default_vpc().id), 3u);
   EXPECT_EQ(by("ip-permission.from-port", "80"), 1u);
   EXPECT_EQ(by("ip-permission.cidr", "0.0.0.0/0"), 1u);
   EXPECT_EQ(by("egress.ip-permission.cidr", "0.0.0.0/0"), 3u);

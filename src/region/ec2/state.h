@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "region/ec2/ec2.h"
+#include "region/ec2/vpcs.h"
 
 namespace kiln::region::ec2 {
 
@@ -16,18 +17,25 @@ inline constexpr const char* kImageTable = "ec2.image";
 inline constexpr const char* kTemplateTable = "ec2.launch_template";
 inline constexpr const char* kGroupTable = "ec2.security_group";
 inline constexpr const char* kKeyTable = "ec2.key_pair";
+inline constexpr const char* kDefaultGroup = "default";  // name of the security group that a VPC begins with
+inline constexpr const char* kAddressTable = "ec2.address";
+inline constexpr const char* kVpcTable = "ec2.vpc";
+inline constexpr const char* kSubnetTable = "ec2.subnet";
+inline constexpr const char* kRouteTable = "ec2.route_table";
+inline constexpr const char* kGatewayTable = "ec2.internet_gateway";
 inline constexpr const char* kTokenTable = "ec2.client_token";
 
 struct Ec2::State {
-  State(host::Loop& on, host::Random& chance, Journal& book, machine::Machines& hosts, machine::Network& wires,
-        const ImagePlacements& where, Options with);
+  State(host::Loop& on, host::Random& chance, Tables& book, machine::Machines& hosts, machine::Network& wires,
+        const ImagePlacements& where, LoopbackPool& pool, Options with);
 
   host::Loop& loop;
   host::Random& random;
-  Journal& journal;
+  Tables& journal;
   machine::Machines& machines;
   machine::Network& network;
   const ImagePlacements& placements;
+  LoopbackPool& public_addresses;
   Options options;
 
   std::map<std::string, Instance> instances;
@@ -37,11 +45,10 @@ struct Ec2::State {
   std::map<std::string, std::string> template_tokens;  // client token → "<id>:<version>:<digest of the request>"
   std::map<std::string, SecurityGroup> groups;
   std::map<std::string, KeyPair> keys;
-  Vpc vpc;
-  std::vector<Subnet> subnets;
-  std::map<std::string, std::uint32_t> next_address;  // by subnet: where the search for a free one goes on
-  std::set<std::string> used_addresses;               // private and public ones
-  int next_public = 0;
+  Vpcs vpcs;
+  std::map<std::string, Address> elastic;                        // by allocation id
+  std::map<std::string, std::uint32_t> next_address;             // by subnet: where the search for a free one goes on
+  std::set<std::pair<std::string, std::string>> used_addresses;  // private ones, by VPC
   std::vector<std::function<void(const Instance&, InstanceState)>> listeners;
   std::function<bool(const std::string&)> balancer_uses;
   FindProfile find_profile;
@@ -57,24 +64,31 @@ struct Ec2::State {
   void save(const LaunchTemplate& launch_template);
   void save(const SecurityGroup& group);
   void save(const KeyPair& pair);
+  void save(const Address& address);
 
   // instances.cc
   void set_state(Instance& instance, InstanceState state, std::string code, std::string message);
   void advance(const std::string& id);  // gives the machine's host the next thing to do for this instance
   // Ending its machine failed: stays as it is and is tried again, ever more slowly.
   void end_later(Instance& instance, const std::string& failure);
-  void machine_ended(const machine::Exit& exit);
   machine::Spec spec_of(const Instance& instance, bool with_image = true) const;
   void forget_later(const Instance& instance);
-  void resume();
+  void remember_instances();
 
   // instance_profiles.cc: a new association with a profile that is there; ApiError InvalidParameterValue otherwise.
   ProfileAssociation associate(const ProfileSpec& spec);
 
   // addresses.cc
   std::string take_address(const Subnet& subnet);
-  std::string take_public_address();
-  std::vector<machine::Port> ports() const;
+  void take_address(const Subnet& subnet, const std::string& wanted);  // ApiError when it is not free
+  // Gives a public address to an instance that wants one and has none; takes an address that is not Elastic away.
+  void give_public(Instance& instance);
+  void take_public(Instance& instance);
+  const Address* elastic_of(const std::string& instance_id) const;  // null: it has none
+  void release(Address& address);                                   // from its instance
+  std::vector<machine::Vpc> networks() const;
+  bool used(const std::string& id) const;  // a VPC or a subnet, by anything that is not of Vpcs
+  bool has_public(const std::string& vpc_id) const;
   void network_changed();
   void apply_network();  // what fails is said and tried again, ever more slowly
 
@@ -88,6 +102,8 @@ struct Ec2::State {
                 std::int64_t version);
 
   SecurityGroup& find_group(const std::string& id);
+  void check_peer(const SecurityGroup& group, const Rule& rule);  // ApiError for a group of another VPC
+  void make_default_group(const std::string& id, const std::string& vpc_id);
   Tags* tags_of(const std::string& id, std::function<void()>& save_it);
 };
 
@@ -97,10 +113,33 @@ inline constexpr Duration kRetryMost{30'000};
 // The pause now; `next` becomes the one after it.
 Duration next_pause(Duration& next);
 
+// Where new instances are put, and what they are given there.
+struct Place {
+  const Subnet* subnet = nullptr;
+  std::string private_address;  // empty: any
+  bool public_address = false;
+  std::vector<std::string> groups;
+};
+
+// Of what a request says, laid over its template.
+Place place_of(const Ec2& ec2, const RunRequest& request, const LaunchData& data);
+// ApiError for what is no Base64, or too long.
+void check_user_data(const std::optional<std::string>& user_data);
+
 // Throws ApiError for tags that AWS refuses: over 50, "aws:", over long keys and values.
 void check_tags(const Tags& tags);
 // Whether an id has the form "<prefix><8 or 17 hex digits>".
 bool well_formed(const std::string& id, const std::string& prefix);
+
+// Takes over what a table holds under a key now; without a text it is gone.
+template <class Things, class Read>
+void take_record(Things& things, const std::string& key, const std::optional<std::string>& text, Read&& read) {
+  if (text) {
+    things[key] = read(*text);
+  } else {
+    things.erase(key);
+  }
+}
 
 // record.cc: the journal's form of each.
 std::string write_record(const Instance& value);
@@ -108,10 +147,20 @@ std::string write_record(const Image& value);
 std::string write_record(const LaunchTemplate& value);
 std::string write_record(const SecurityGroup& value);
 std::string write_record(const KeyPair& value);
+std::string write_record(const Vpc& value);
+std::string write_record(const Subnet& value);
+std::string write_record(const RouteTable& value);
+std::string write_record(const InternetGateway& value);
+std::string write_record(const Address& value);
 Instance read_instance(const std::string& text);
 Image read_image(const std::string& text);
 LaunchTemplate read_launch_template(const std::string& text);
 SecurityGroup read_security_group(const std::string& text);
 KeyPair read_key_pair(const std::string& text);
+Vpc read_vpc(const std::string& text);
+Subnet read_subnet(const std::string& text);
+RouteTable read_route_table(const std::string& text);
+InternetGateway read_internet_gateway(const std::string& text);
+Address read_address(const std::string& text);
 
 }  // namespace kiln::region::ec2

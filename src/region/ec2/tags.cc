@@ -34,6 +34,16 @@ Tags* Ec2::State::tags_of(const std::string& id, std::function<void()>& save_it)
   if (Tags* found = in(images)) return found;
   if (Tags* found = in(templates)) return found;
   if (Tags* found = in(groups)) return found;
+  if (Tags* found = in(elastic)) return found;
+  if (Tags* found = vpcs.tags_of(id)) {
+    save_it = [this, id] { vpcs.save_tags(id); };
+    return found;
+  }
+  for (auto& [key, instance] : instances) {
+    if (instance.interface_id != id || !instance.on_network()) continue;
+    save_it = [this, &value = instance] { save(value); };
+    return &instance.interface_tags;
+  }
   for (auto& [name, pair] : keys) {
     if (pair.id != id) continue;
     save_it = [this, &value = pair] { save(value); };
@@ -90,9 +100,17 @@ void Ec2::delete_tags(const std::vector<std::string>& ids,
 std::vector<Ec2::Tagged> Ec2::tagged() const {
   std::vector<Tagged> out;
   for (const auto& [id, one] : state_->instances) out.push_back({id, "instance", &one.tags});
+  for (const auto& [id, one] : state_->instances) {
+    if (one.on_network()) out.push_back({one.interface_id, "network-interface", &one.interface_tags});
+  }
   for (const auto& [id, one] : state_->images) out.push_back({id, "image", &one.tags});
   for (const auto& [id, one] : state_->templates) out.push_back({id, "launch-template", &one.tags});
   for (const auto& [id, one] : state_->groups) out.push_back({id, "security-group", &one.tags});
+  for (const auto& [id, one] : state_->elastic) out.push_back({id, "elastic-ip", &one.tags});
+  for (const auto& [id, one] : state_->vpcs.vpcs()) out.push_back({id, "vpc", &one.tags});
+  for (const auto& [id, one] : state_->vpcs.subnets()) out.push_back({id, "subnet", &one.tags});
+  for (const auto& [id, one] : state_->vpcs.route_tables()) out.push_back({id, "route-table", &one.tags});
+  for (const auto& [id, one] : state_->vpcs.gateways()) out.push_back({id, "internet-gateway", &one.tags});
   for (const auto& [name, one] : state_->keys) out.push_back({one.id, "key-pair", &one.tags});
   return out;
 }

@@ -147,18 +147,24 @@ TEST_F(PlacesTest, TheDefaultVpcHasASubnetInEachOfThreeZones) {
 }
 
 TEST_F(PlacesTest, TheNetworksIdsAreTheSameInEveryRegionOfTheAccount) {
-  std::string vpc = life->ec2.vpc().id;
+  std::string vpc = life->ec2.vpcs().default_vpc().id;
   std::string group = life->ec2.default_security_group_id();
   life.reset();
   MemoryJournal empty;
   testing::MortalLoop other_loop(loop);
-  Ec2 other(other_loop, random, empty, machines, network, placements, options);
-  EXPECT_EQ(other.vpc().id, vpc);
+  LoopbackPool addresses([](int) { return "127.0.0.1"; });
+  Ec2 other(other_loop, random, empty, machines, network, placements, addresses, options);
+  other.load();
+  EXPECT_EQ(other.vpcs().default_vpc().id, vpc);
   EXPECT_EQ(other.default_security_group_id(), group);
 }
 
 TEST_F(PlacesTest, RegionsZonesAndTypesAreListed) {
-  EXPECT_EQ(call<api::DescribeRegions>({}).regions.at(0).region_name, "us-east-1");
+  EXPECT_THAT(call<api::DescribeRegions>({}).regions, SizeIs(17)) << "those that need no opting in";
+  api::DescribeRegionsRequest all;
+  all.all_regions = true;
+  all.region_names = {"af-south-1"};
+  EXPECT_EQ(call<api::DescribeRegions>(all).regions.at(0).opt_in_status, "not-opted-in");
   EXPECT_THAT(call<api::DescribeAvailabilityZones>({}).availability_zones, SizeIs(3));
   api::DescribeAvailabilityZonesRequest zones;
   zones.zone_names = {"us-east-1b"};

@@ -204,9 +204,9 @@ TEST_F(TemplatesTest, UnknownTemplatesHaveCodesOfTheirOwn) {
 
 TEST_F(TemplatesTest, WhatIsNotHonouredIsRefusedByName) {
   auto request = request_named("web");
-  request.launch_template_data->disable_api_termination = true;
+  request.launch_template_data->hibernation_options.emplace().configured = true;
   EXPECT_EQ(refusal<api::CreateLaunchTemplate>(request), "UnsupportedOperation");
-  EXPECT_THAT(last_message, HasSubstr("DisableApiTermination"));
+  EXPECT_THAT(last_message, HasSubstr("HibernationOptions"));
   request = request_named("web");
   request.launch_template_data->placement.emplace().group_name = "close";
   EXPECT_EQ(refusal<api::CreateLaunchTemplate>(request), "UnsupportedOperation");

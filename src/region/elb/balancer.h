@@ -33,6 +33,7 @@ struct GroupState {
   bool least_outstanding = false;
   std::vector<ServerState> servers;  // one that is absent is cut off: connections that it still has are closed
   int idle_seconds = 60;             // a target that says nothing for longer is a 504
+  std::string vpc = {};              // that the servers' addresses are of
   bool operator==(const GroupState&) const = default;
 };
 

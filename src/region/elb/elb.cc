@@ -12,6 +12,7 @@
 #include "region/elb/attributes.h"
 #include "region/elb/state.h"
 #include "region/journal.h"
+#include "region/loopback_pool.h"
 
 namespace kiln::region::elb {
 
@@ -25,9 +26,9 @@ constexpr std::size_t kTagsMost = 50;
 
 }  // namespace
 
-Elb::Elb(host::Loop& loop, host::Random& random, Journal& journal, const Ec2View& ec2, Balancer& balancer,
-         Prober& prober, Options options)
-    : state_(std::make_unique<State>(loop, random, journal, ec2, balancer, prober, std::move(options))) {}
+Elb::Elb(host::Loop& loop, host::Random& random, Tables& journal, const Ec2View& ec2, Balancer& balancer,
+         Prober& prober, LoopbackPool& addresses, Options options)
+    : state_(std::make_unique<State>(loop, random, journal, ec2, balancer, prober, addresses, std::move(options))) {}
 
 Elb::~Elb() = default;
 
@@ -35,6 +36,7 @@ void Elb::open() {
   State& state = *state_;
   for (const auto& [key, text] : state.journal.load(kLoadBalancerTable)) {
     LoadBalancer value = read_load_balancer(text);
+    state.addresses.reserve(value.address);
     state.balancers.emplace(value.arn, value);
   }
   for (const auto& [key, text] : state.journal.load(kTargetGroupTable)) {
@@ -106,6 +108,7 @@ GroupState Elb::State::wanted_group(const TargetGroupArn& arn, const Group& grou
   GroupState result;
   const TargetGroupAttributes& attributes = group.settings.attributes;
   result.key = data_plane_key(group.settings.name, arn.str());
+  result.vpc = group.settings.vpc_id;
   result.sticky = attributes.sticky;
   result.sticky_seconds = attributes.sticky_seconds;
   if (const LoadBalancer* owner = balancer_of(arn)) result.idle_seconds = idle_seconds(*owner);

@@ -21,17 +21,16 @@
 #include "region/elb/prober.h"
 
 namespace kiln::region {
-class Journal;
-}
+class LoopbackPool;
+class Tables;
+}  // namespace kiln::region
 
 namespace kiln::region::elb {
 
 struct Options {
   std::string region = "us-east-1";
   std::string account = "123456789012";
-  std::function<std::string(int)> loopback_address;  // by number from 1 (machine::Network::loopback_address)
-  int first_address = 1;  // numbers that load balancers may take: first_address <= n < first_address + 99
-  Duration retry{150};    // how soon a new target that is not up yet is asked again
+  Duration retry{150};  // how soon a new target that is not up yet is asked again
 };
 
 struct NewLoadBalancer {
@@ -59,8 +58,8 @@ struct TargetReport {
 class Elb {
  public:
   // All must outlive it.
-  Elb(host::Loop& loop, host::Random& random, Journal& journal, const Ec2View& ec2, Balancer& balancer, Prober& prober,
-      Options options);
+  Elb(host::Loop& loop, host::Random& random, Tables& journal, const Ec2View& ec2, Balancer& balancer, Prober& prober,
+      LoopbackPool& addresses, Options options);
   ~Elb();
   // Reads the journal, tells the data plane, begins to probe.
   void open();
@@ -74,9 +73,10 @@ class Elb {
   bool active(const LoadBalancer& load_balancer) const;                 // "provisioning" before
   void set_attributes(const LoadBalancerArn& arn, const std::map<std::string, std::string>& attributes);
   std::map<std::string, std::string> attributes(const LoadBalancerArn& arn) const;  // with the defaults
-  // Whether a load balancer has the security group: then rules that name the group let the data plane's addresses in
-  // (machine::balancer_address). `on_load_balancer_change` says when the answer may be another.
-  bool uses_security_group(const std::string& group_id) const;
+  // Whether a load balancer has this security group, subnet or VPC of EC2's. Rules that name such a
+  // group let the data plane's addresses in (machine::balancer_address), and a VPC must be there for the data plane to
+  // reach into. `on_load_balancer_change` says when the answer may be another.
+  bool uses(const std::string& ec2_id) const;
   void on_load_balancer_change(std::function<void()> listener);
 
   // Target groups.

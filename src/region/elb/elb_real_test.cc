@@ -46,12 +46,11 @@ class RealElb : public ::testing::Test {
 
   void start() {
     host::call_on(loop, [&] {
-      balancer = std::make_unique<Haproxy>(loop, HaproxySite{folder->path() / "haproxy", ns->name()},
+      balancer = std::make_unique<Haproxy>(loop, HaproxySite{folder->path() / "haproxy", ns->name_before_vpc()},
                                            [](const std::string& line) { ADD_FAILURE() << line; });
-      prober = std::make_unique<NamespaceProber>(loop, ns->path());
-      Options options;
-      options.loopback_address = [this](int) { return address; };
-      elb = std::make_unique<Elb>(loop, random, journal, ec2, *balancer, *prober, options);
+      prober = std::make_unique<NamespaceProber>(loop, "/run/netns/" + ns->name_before_vpc());
+      addresses = std::make_unique<LoopbackPool>([this](int) { return address; });
+      elb = std::make_unique<Elb>(loop, random, journal, ec2, *balancer, *prober, *addresses, Options());
       loop.set_turn_end([this] { journal.commit(); });
       elb->open();
     });
@@ -114,6 +113,7 @@ class RealElb : public ::testing::Test {
   std::unique_ptr<host::TemporaryFolder> folder;
   std::unique_ptr<Haproxy> balancer;
   std::unique_ptr<NamespaceProber> prober;
+  std::unique_ptr<LoopbackPool> addresses;
   std::unique_ptr<Elb> elb;
   std::map<int, std::unique_ptr<TinyServer>> servers;
   LoadBalancerArn front;

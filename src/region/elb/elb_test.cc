@@ -271,8 +271,8 @@ TEST(LoadBalancers, AreMadeOncePerNameAndRefusedWithOtherSettings) {
   for (const char* name : {"", "-x", "x-", "a b", "internal-x", "a123456789012345678901234567890123"}) {
     EXPECT_EQ(make({name, {"subnet-a", "subnet-b"}, {}, "internal", {}}), "ValidationError") << name;
   }
-  EXPECT_TRUE(world.elb->uses_security_group("sg-1"));
-  EXPECT_FALSE(world.elb->uses_security_group("sg-2"));
+  EXPECT_TRUE(world.elb->uses("sg-1"));
+  EXPECT_FALSE(world.elb->uses("sg-2"));
 }
 
 TEST(LoadBalancers, TakeTheLowestFreeAddress) {

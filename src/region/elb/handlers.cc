@@ -87,6 +87,11 @@ w::DescribeLoadBalancersOutput describe_load_balancers(Elb& elb, const w::Descri
 void serve_load_balancers(Handlers& handlers, Elb& elb) {
   handlers.on<w::CreateLoadBalancer>(
       [&elb](const Call&, const auto& input) { return create_load_balancer(elb, input); });
+  handlers.when<w::DescribeLoadBalancers>([&elb](const w::DescribeLoadBalancersInput& input) {
+    if (input.names.empty() && input.load_balancer_arns.empty()) return true;
+    const auto named = describe_load_balancers(elb, input).load_balancers;
+    return std::none_of(named.begin(), named.end(), [](const auto& one) { return one.state->code == "provisioning"; });
+  });
   handlers.on<w::DescribeLoadBalancers>(
       [&elb](const Call&, const auto& input) { return describe_load_balancers(elb, input); });
   handlers.on<w::DeleteLoadBalancer>([&elb](const Call&, const auto& input) {

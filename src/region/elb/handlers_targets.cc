@@ -182,6 +182,14 @@ void serve_targets(Handlers& handlers, Elb& elb) {
     elb.deregister_targets(TargetGroupArn(input.target_group_arn.value_or("")), read_targets(input.targets));
     return w::DeregisterTargetsOutput{};
   });
+  // Only for targets that are named: who asks for all of them wants to see where they stand.
+  handlers.when<w::DescribeTargetHealth>([&elb](const w::DescribeTargetHealthInput& input) {
+    if (input.targets.empty()) return true;
+    const auto named = describe_target_health(elb, input).target_health_descriptions;
+    return std::none_of(named.begin(), named.end(), [](const w::TargetHealthDescription& one) {
+      return one.target_health->state == "initial" || one.target_health->state == "draining";
+    });
+  });
   handlers.on<w::DescribeTargetHealth>(
       [&elb](const Call&, const auto& input) { return describe_target_health(elb, input); });
   serve_attributes(handlers, elb);

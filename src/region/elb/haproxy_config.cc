@@ -124,8 +124,8 @@ void render_frontend(std::string& out, const HaproxySite& site, const ListenerSt
   out += "  use_backend %[var(txn.group)]\n  default_backend kiln-none\n";
 }
 
-std::string server_options(const HaproxySite& site) {
-  return site.namespace_name.empty() ? "" : " namespace " + site.namespace_name;
+std::string server_options(const HaproxySite& site, const GroupState& group) {
+  return site.namespaces.empty() ? "" : " namespace " + site.namespaces + group.vpc;
 }
 
 void render_backend(std::string& out, const HaproxySite& site, const GroupState& group,
@@ -143,7 +143,7 @@ void render_backend(std::string& out, const HaproxySite& site, const GroupState&
     const Slot& slot = slots[i];
     bool free = slot.address.empty();
     out += fmt::format("  server s{} {}:{}{} weight {}{}\n", i + 1, free ? kNowhere : slot.address,
-                       free ? 1 : slot.port, server_options(site), slot.weight, slot.open ? "" : " disabled");
+                       free ? 1 : slot.port, server_options(site, group), slot.weight, slot.open ? "" : " disabled");
   }
 }
 

@@ -19,7 +19,8 @@ namespace kiln::region::elb {
 // Where HAProxy's files are, and how it reaches targets.
 struct HaproxySite {
   host::Path folder;
-  std::string namespace_name;  // of the targets ("kiln3"); empty: the host's own
+  // Before a VPC's id in the name of its network namespace ("kiln3-"); empty: targets are in the host's own.
+  std::string namespaces;
   host::Path config() const { return folder / "haproxy.cfg"; }
   host::Path routes() const { return folder / "routes.map"; }
   host::Path bad_gateway() const { return folder / "502.http"; }

@@ -8,6 +8,7 @@
 #include "region/elb/attributes.h"
 #include "region/elb/state.h"
 #include "region/journal.h"
+#include "region/loopback_pool.h"
 
 namespace kiln::region::elb {
 
@@ -72,9 +73,7 @@ const LoadBalancer& Elb::create_load_balancer(const NewLoadBalancer& wanted) {
   made.scheme = wanted.scheme;
   made.zones = zones_of(state_->ec2, wanted.subnets, made.vpc_id);
   made.security_groups = groups_of(state_->ec2, wanted.security_groups, made.vpc_id);
-  std::set<int> taken;
   for (const auto& [arn, other] : state_->balancers) {
-    taken.insert(other.address_number);
     if (other.name != wanted.name) continue;
     if (other.zones == made.zones && other.security_groups == made.security_groups && other.scheme == made.scheme &&
         (wanted.tags.empty() || wanted.tags == other.tags)) {
@@ -88,9 +87,10 @@ const LoadBalancer& Elb::create_load_balancer(const NewLoadBalancer& wanted) {
     throw ApiError("TooManyLoadBalancers",
                    fmt::format("The maximum number of load balancers is {}", kLoadBalancersMost));
   }
-  made.address_number = state_->options.first_address;
-  while (taken.contains(made.address_number)) ++made.address_number;
-  made.address = state_->options.loopback_address(made.address_number);
+  made.address = state_->addresses.take(LoopbackPool::Use::load_balancer);
+  if (made.address.empty()) {
+    throw ApiError("TooManyLoadBalancers", "This region's host has no address left for another load balancer");
+  }
   made.arn = LoadBalancerArn(state_->arn("loadbalancer/app/" + wanted.name));
   made.created = state_->loop.now();
   made.tags = wanted.tags;
@@ -111,6 +111,7 @@ void Elb::delete_load_balancer(const LoadBalancerArn& arn) {
   std::vector<ListenerArn> leaving;
   for (const Listener* listener : listeners(arn)) leaving.push_back(listener->arn);
   for (const ListenerArn& listener : leaving) delete_listener(listener);
+  state_->addresses.release(found->second.address);
   state_->balancers.erase(found);
   state_->journal.erase(kLoadBalancerTable, arn.str());
   for (const auto& listener : state_->balancer_listeners) listener();
@@ -140,10 +141,12 @@ std::map<std::string, std::string> Elb::attributes(const LoadBalancerArn& arn) c
   return all_attributes(state_->need(arn));
 }
 
-bool Elb::uses_security_group(const std::string& group_id) const {
+bool Elb::uses(const std::string& ec2_id) const {
   return std::any_of(state_->balancers.begin(), state_->balancers.end(), [&](const auto& entry) {
-    const std::vector<std::string>& groups = entry.second.security_groups;
-    return std::find(groups.begin(), groups.end(), group_id) != groups.end();
+    const LoadBalancer& one = entry.second;
+    return one.vpc_id == ec2_id ||
+           std::find(one.security_groups.begin(), one.security_groups.end(), ec2_id) != one.security_groups.end() ||
+           std::any_of(one.zones.begin(), one.zones.end(), [&](const Zone& zone) { return zone.subnet_id == ec2_id; });
   });
 }
 

@@ -36,8 +36,7 @@ struct LoadBalancer {
   std::vector<Zone> zones;
   std::vector<std::string> security_groups;
   std::string ip_address_type = "ipv4";
-  int address_number = 0;  // of the region's loopback addresses; no two live load balancers share one
-  std::string address;     // its DNSName: "127.77.3.1"
+  std::string address;  // its DNSName: "127.77.3.1"
   Time created{};
   Tags tags;
   std::map<std::string, std::string> attributes;  // only those that were set

@@ -1,4 +1,4 @@
-// NamespaceProber: HTTP probes by sockets made inside a network namespace, all watched by one thread.
+// NamespaceProber: HTTP probes by sockets made inside network namespaces, all watched by one thread.
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -14,7 +14,6 @@
 #include <cerrno>
 #include <cstring>
 #include <deque>
-#include <future>
 #include <map>
 #include <mutex>
 #include <thread>
@@ -55,22 +54,27 @@ std::optional<int> read_status(const std::string& answer) {
   return status && *status >= 100 && *status <= 599 ? static_cast<int>(*status) : 0;
 }
 
-void enter(const std::string& path) {
-  if (path.empty()) return;
-  host::FileDescriptor fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd) throw Error(ErrorCode::not_found, fmt::format("no network namespace at {}: {}", path, std::strerror(errno)));
-  if (setns(fd.get(), CLONE_NEWNET) != 0) {
-    throw Error(ErrorCode::denied, fmt::format("cannot enter the network namespace {}: {}", path, std::strerror(errno)),
-                "Run Kiln's region as root.");
-  }
+// A socket of that namespace; the thread is where it was afterwards.
+host::FileDescriptor socket_inside(const std::string& path) {
+  const auto make = [] {
+    return host::FileDescriptor(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  };
+  if (path.empty()) return make();
+  const host::FileDescriptor ours(open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
+  const host::FileDescriptor theirs(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!ours || !theirs || setns(theirs.get(), CLONE_NEWNET) != 0) return {};
+  host::FileDescriptor made = make();
+  KILN_ASSERT(setns(ours.get(), CLONE_NEWNET) == 0, "a thread may always go back where it was");
+  return made;
 }
 
 }  // namespace
 
 struct NamespaceProber::State : std::enable_shared_from_this<NamespaceProber::State> {
-  State(host::Loop& on, std::size_t most) : loop(on), limit(most) {}
+  State(host::Loop& on, std::string before, std::size_t most) : loop(on), namespaces(std::move(before)), limit(most) {}
 
   host::Loop& loop;
+  const std::string namespaces;
   const std::size_t limit;
   host::SystemClock clock;
   std::thread thread;
@@ -130,7 +134,7 @@ struct NamespaceProber::State : std::enable_shared_from_this<NamespaceProber::St
     sockaddr_in where{};
     where.sin_family = AF_INET;
     where.sin_port = htons(static_cast<std::uint16_t>(probe.port));
-    host::FileDescriptor socket(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    host::FileDescriptor socket = socket_inside(namespaces.empty() ? namespaces : namespaces + probe.vpc);
     if (!socket || inet_pton(AF_INET, probe.address.c_str(), &where.sin_addr) != 1) {
       return report(std::move(done), {ProbeResult::Kind::unreachable, 0});
     }
@@ -220,8 +224,8 @@ struct NamespaceProber::State : std::enable_shared_from_this<NamespaceProber::St
   }
 };
 
-NamespaceProber::NamespaceProber(host::Loop& loop, std::string namespace_path, std::size_t limit)
-    : state_(std::make_shared<State>(loop, limit)) {
+NamespaceProber::NamespaceProber(host::Loop& loop, std::string namespaces, std::size_t limit)
+    : state_(std::make_shared<State>(loop, std::move(namespaces), limit)) {
   State& state = *state_;
   state.epoll = host::FileDescriptor(epoll_create1(EPOLL_CLOEXEC));
   state.wake = host::FileDescriptor(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
@@ -232,23 +236,7 @@ NamespaceProber::NamespaceProber(host::Loop& loop, std::string namespace_path, s
   event.events = EPOLLIN;
   event.data.fd = state.wake.get();
   epoll_ctl(state.epoll.get(), EPOLL_CTL_ADD, state.wake.get(), &event);
-  std::promise<void> entered;
-  state.thread = std::thread([&entered, path = std::move(namespace_path), self = state_] {
-    try {
-      enter(path);
-    } catch (...) {
-      entered.set_exception(std::current_exception());
-      return;
-    }
-    entered.set_value();
-    self->run();
-  });
-  try {
-    entered.get_future().get();
-  } catch (...) {
-    state.thread.join();
-    throw;
-  }
+  state.thread = std::thread([self = state_] { self->run(); });
 }
 
 NamespaceProber::~NamespaceProber() {

@@ -17,6 +17,7 @@ struct Probe {
   std::string path = "/";
   Duration timeout{5'000};          // for the whole exchange
   Duration connect_timeout{5'000};  // for the connection alone; never waits longer than `timeout`
+  std::string vpc = {};             // that the address is of
 };
 
 struct ProbeResult {
@@ -40,12 +41,13 @@ class Prober {
   virtual void probe(const Probe& probe, ProbeDone done) = 0;
 };
 
-// Sockets made inside a network namespace, all watched by one thread; thousands may be under way.
+// Sockets made inside the target's network namespace, all watched by one thread; thousands may be under way.
 class NamespaceProber final : public Prober {
  public:
-  // `namespace_path` is entered by the prober's own thread ("/run/netns/kiln3"); empty stays in the caller's. Probes
-  // that have no place (more than `limit` under way) wait in line.
-  NamespaceProber(host::Loop& loop, std::string namespace_path, std::size_t limit = 4096);
+  // `namespaces` is what stands before a VPC's id in the path of its namespace ("/run/netns/kiln3-"); empty: targets
+  // are in the caller's own. A VPC without one is unreachable. Probes that have no place (more than `limit` under way)
+  // wait in line.
+  NamespaceProber(host::Loop& loop, std::string namespaces, std::size_t limit = 4096);
   ~NamespaceProber() override;  // drops what is under way
   void probe(const Probe& probe, ProbeDone done) override;
 

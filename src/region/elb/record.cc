@@ -78,17 +78,11 @@ TargetGroupAttributes read_attributes(const Json& json) {
 std::string write_record(const LoadBalancer& value) {
   Json zones = Json::array();
   for (const Zone& zone : value.zones) zones.push_back({{"name", zone.name}, {"subnet", zone.subnet_id}});
-  return Json{{"arn", value.arn.str()},
-              {"name", value.name},
-              {"scheme", value.scheme},
-              {"vpc", value.vpc_id},
-              {"zones", zones},
-              {"security_groups", value.security_groups},
-              {"number", value.address_number},
-              {"address", value.address},
-              {"created", write_time(value.created)},
-              {"tags", value.tags},
-              {"attributes", value.attributes}}
+  return Json{{"arn", value.arn.str()},   {"name", value.name},
+              {"scheme", value.scheme},   {"vpc", value.vpc_id},
+              {"zones", zones},           {"security_groups", value.security_groups},
+              {"address", value.address}, {"created", write_time(value.created)},
+              {"tags", value.tags},       {"attributes", value.attributes}}
       .dump();
 }
 
@@ -101,7 +95,6 @@ LoadBalancer read_load_balancer(const std::string& text) {
     value.vpc_id = json.at("vpc");
     for (const Json& zone : json.at("zones")) value.zones.push_back({zone.at("name"), zone.at("subnet")});
     value.security_groups = json.at("security_groups").get<std::vector<std::string>>();
-    value.address_number = json.at("number");
     value.address = json.at("address");
     value.created = read_time(json.at("created"));
     value.tags = json.at("tags").get<Tags>();

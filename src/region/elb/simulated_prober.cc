@@ -7,7 +7,7 @@ namespace kiln::region::elb {
 
 // The answer is the one of the moment when the probe arrives; silence takes the whole timeout.
 void SimulatedProber::probe(const Probe& probe, ProbeDone done) {
-  int status = world_(probe.address, probe.port, probe.path);
+  int status = world_(probe);
   ProbeResult result{ProbeResult::Kind::answered, status};
   Duration takes = latency_;
   if (status == 0) result = {ProbeResult::Kind::refused, 0};

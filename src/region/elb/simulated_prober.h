@@ -13,7 +13,7 @@ class SimulatedProber final : public Prober {
  public:
   // What is at that address now: an HTTP status, 0 = connection refused, -1 = no answer
   // (SimulatedMachines::http_status_at).
-  using World = std::function<int(const std::string& address, int port, const std::string& path)>;
+  using World = std::function<int(const Probe& probe)>;
   SimulatedProber(host::Loop& loop, World world, Duration latency = Duration(2))
       : loop_(loop), world_(std::move(world)), latency_(latency) {}
 

@@ -30,22 +30,24 @@ struct Group {
 };
 
 struct Elb::State {
-  State(host::Loop& on, host::Random& chance, Journal& book, const Ec2View& view, Balancer& data_plane, Prober& asker,
-        Options with)
+  State(host::Loop& on, host::Random& chance, Tables& book, const Ec2View& view, Balancer& data_plane, Prober& asker,
+        LoopbackPool& pool, Options with)
       : loop(on),
         random(chance),
         journal(book),
         ec2(view),
         balancer(data_plane),
         prober(asker),
+        addresses(pool),
         options(std::move(with)) {}
 
   host::Loop& loop;
   host::Random& random;
-  Journal& journal;
+  Tables& journal;
   const Ec2View& ec2;
   Balancer& balancer;
   Prober& prober;
+  LoopbackPool& addresses;
   Options options;
   std::shared_ptr<bool> alive = std::make_shared<bool>(true);
 

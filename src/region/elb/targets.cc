@@ -257,6 +257,7 @@ void Elb::State::probe(const TargetGroupArn& arn, const TargetKey& key) {
   if (!instance) return;
   const HealthCheck& check = group.settings.check;
   Probe request;
+  request.vpc = group.settings.vpc_id;
   request.address = instance->private_address;
   request.port = check.port == "traffic-port" ? key.port : static_cast<int>(parse_int(check.port).value_or(key.port));
   request.path = check.path;

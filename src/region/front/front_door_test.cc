@@ -9,6 +9,7 @@
 #include <system_error>
 
 #include "base/error.h"
+#include "region/front/throttle.h"
 #include "region/testing/ec2_world.h"
 
 namespace kiln::region {
@@ -36,6 +37,9 @@ class FrontDoorTest : public testing::Ec2World {
   http::Request identity_request() {
     wire::sts::GetCallerIdentityRequest input;
     return request_of(wire::sts::GetCallerIdentity::operation(), &input);
+  }
+  static FrontDoor::Find always(const Handlers& handlers) {
+    return [&handlers](const std::string&, const std::string&) -> const Handlers& { return handlers; };
   }
   const wire::Service& ec2_service() { return *api::DescribeRegions::operation().service; }
   const wire::Service& sts_service() { return *wire::sts::GetCallerIdentity::operation().service; }
@@ -105,11 +109,53 @@ TEST_F(FrontDoorTest, NamesAServiceThatItDoesNotHave) {
   EXPECT_THAT(last_message, HasSubstr("dynamodb"));
 }
 
-TEST_F(FrontDoorTest, NamesBothRegionsWhenTheClientMeansAnother) {
-  signed_region = "eu-west-1";
+// Each in its own protocol, whatever it is: never a 500, never HTML.
+TEST_F(FrontDoorTest, RefusesAServiceThatSpeaksJsonInJson) {
+  http::Request request;
+  request.method = "POST";
+  request.headers.set("Host", "127.0.0.1:4577");
+  request.headers.set("Content-Type", "application/x-amz-json-1.0");
+  request.headers.set("X-Amz-Target", "DynamoDB_20120810.ListTables");
+  request.body = "{}";
+  wire::sign(request, credentials, {testing::kRegion, "dynamodb"}, loop.now());
+  EXPECT_EQ(refused(request, *wire::find_service("ssm")), std::pair(400, std::string("UnknownOperationException")));
+  EXPECT_THAT(last_message, HasSubstr("dynamodb"));
+}
+
+TEST_F(FrontDoorTest, CallsBeyondAwsRatesAreRefusedWhenThatIsAskedFor) {
+  std::string image = register_image();
+  for (int i = 0; i < 10; ++i) call<api::RunInstances>(run_request(image));
+  life->front.throttle();
+  int launched = 0;
+  while (launched < 20 && refusal<api::RunInstances>(run_request(image)).empty()) ++launched;
+  EXPECT_EQ(launched, 5) << "what RunInstances' bucket holds";
+  EXPECT_EQ(refusal<api::RunInstances>(run_request(image)), "RequestLimitExceeded");
+  EXPECT_EQ(refusal<api::DescribeInstances>({}), "") << "other actions have buckets of their own";
+  loop.run_for(Duration(1'000));
+  EXPECT_EQ(refusal<api::RunInstances>(run_request(image)), "") << "two come back each second";
+}
+
+TEST(Throttle, ACallThatNarrowsItsAnswerHasTheLargerBucket) {
+  api::DescribeInstancesRequest all;
+  api::DescribeInstancesRequest one;
+  one.instance_ids = {"i-0123456789abcdef0"};
+  const wire::Operation& operation = api::DescribeInstances::operation();
+  EXPECT_EQ(bucket_of(operation, &all).size, 50);
+  EXPECT_EQ(bucket_of(operation, &one).size, 100);
+  EXPECT_EQ(bucket_of(api::CreateTags::operation(), nullptr).size, 100);
+  EXPECT_EQ(bucket_of(api::StopInstances::operation(), nullptr).refill, 5);
+}
+
+TEST_F(FrontDoorTest, NamesARegionThatAwsDoesNotHave) {
+  signed_region = "eu-moon-1";
   EXPECT_EQ(refusal<api::DescribeRegions>({}), "AuthFailure");
-  EXPECT_THAT(last_message, HasSubstr("eu-west-1"));
-  EXPECT_THAT(last_message, HasSubstr("us-east-1"));
+  EXPECT_THAT(last_message, HasSubstr("eu-moon-1"));
+}
+
+// The waiters of AWS's clients look at once and then every 15 s.
+TEST_F(FrontDoorTest, HoldsAnAnswerUntilWhatWasAskedForHasSettled) {
+  std::string id = run(register_image()).at(0);
+  EXPECT_EQ(state_of(id), "running") << "asked in the very moment of its launch";
 }
 
 TEST_F(FrontDoorTest, ADryRunChangesNothing) {
@@ -168,7 +214,7 @@ TEST_F(FrontDoorTest, AFaultWhileARequestIsPreparedIsA500Too) {
   broken.on<api::DescribeVpcs>([](const Call&, const auto&) { return api::DescribeVpcsResult{}; });
   broken.before<api::DescribeVpcs>(
       [](const auto&) { throw std::system_error(EIO, std::generic_category(), "reading"); });
-  FrontDoor front(loop, random, journal, broken, log, life->keyring, testing::kAccount, testing::kRegion);
+  FrontDoor front({loop, random, journal, log}, broken, always(broken), life->keyring);
   api::DescribeVpcsRequest vpcs;
   http::Request request = request_of(api::DescribeVpcs::operation(), &vpcs);
   sign(request, api::DescribeVpcs::operation());
@@ -187,7 +233,7 @@ TEST_F(FrontDoorTest, AFaultOfOursIsA500ThatNamesTheRequest) {
   });
   broken.on<api::DescribeSubnets>(
       [](const Call&, const auto&) -> api::DescribeSubnetsResult { throw std::out_of_range("a bug"); });
-  FrontDoor front(loop, random, journal, broken, log, life->keyring, testing::kAccount, testing::kRegion);
+  FrontDoor front({loop, random, journal, log}, broken, always(broken), life->keyring);
   auto ask = [&](const wire::Operation& operation, const void* input) {
     http::Request request = request_of(operation, input);
     sign(request, operation);
@@ -217,7 +263,7 @@ TEST_F(FrontDoorTest, WhatMustNotHoldUpTheLoopRunsBeforeItsHandler) {
     ++handled;
     return api::DescribeVpcsResult{};
   });
-  FrontDoor front(loop, random, journal, slow, log, life->keyring, testing::kAccount, testing::kRegion);
+  FrontDoor front({loop, random, journal, log}, slow, always(slow), life->keyring);
   auto ask = [&](const api::DescribeVpcsRequest& input) {
     http::Request request = request_of(api::DescribeVpcs::operation(), &input);
     sign(request, api::DescribeVpcs::operation());
@@ -236,10 +282,10 @@ TEST_F(FrontDoorTest, WhatMustNotHoldUpTheLoopRunsBeforeItsHandler) {
 
 TEST_F(FrontDoorTest, WritesOneLineForEachCallAndNoSecret) {
   call<api::DescribeRegions>({});
-  signed_region = "eu-west-1";
+  signed_region = "eu-moon-1";
   refusal<api::DescribeRegions>({});
   std::string lines = host::read_file(folder.path() / "requests.log");
-  EXPECT_THAT(lines, HasSubstr("AKIDEXAMPLE ec2 DescribeRegions"));
+  EXPECT_THAT(lines, HasSubstr("AKIDEXAMPLE us-east-1 ec2 DescribeRegions"));
   EXPECT_THAT(lines, HasSubstr(" 200 ok\n"));
   EXPECT_THAT(lines, HasSubstr(" AuthFailure\n"));
   EXPECT_THAT(lines, Not(HasSubstr("the secret")));
@@ -248,10 +294,12 @@ TEST_F(FrontDoorTest, WritesOneLineForEachCallAndNoSecret) {
 TEST(RequestLog, WritesNoLineThatACallerHasMadeUp) {
   host::TemporaryFolder folder("kiln-log-test-");
   RequestLog log(folder.path() / "requests.log");
-  log.add(Time{}, "", "ec2", "Run\n2026-11-24T03:00:00.000Z AKID ec2 \x1b[2J\\x41", Duration(1), 403, "AuthFailure");
-  EXPECT_EQ(host::read_file(folder.path() / "requests.log"),
-            format_iso8601(Time{}) +
-                " - ec2 Run\\x0a2026-11-24T03:00:00.000Z\\x20AKID\\x20ec2\\x20\\x1b[2J\\x5cx41 1 ms 403 AuthFailure\n");
+  log.add(
+      {Time{}, "", "", "ec2", "Run\n2026-11-24T03:00:00.000Z AKID ec2 \x1b[2J\\x41", Duration(1), 403, "AuthFailure"});
+  EXPECT_EQ(
+      host::read_file(folder.path() / "requests.log"),
+      format_iso8601(Time{}) +
+          " - - ec2 Run\\x0a2026-11-24T03:00:00.000Z\\x20AKID\\x20ec2\\x20\\x1b[2J\\x5cx41 1 ms 403 AuthFailure\n");
 }
 
 TEST(RequestLog, StaysBounded) {
@@ -259,7 +307,7 @@ TEST(RequestLog, StaysBounded) {
   host::Path path = folder.path() / "requests.log";
   RequestLog log(path);
   std::string long_name(8000, 'x');
-  for (int i = 0; i < 8000; ++i) log.add(Time{}, "caller", "ec2", long_name, Duration(1), 200, "ok");
+  for (int i = 0; i < 8000; ++i) log.add({Time{}, "caller", "us-east-1", "ec2", long_name, Duration(1), 200, "ok"});
   EXPECT_LT(std::filesystem::file_size(path), std::size_t{2} << 20);
   EXPECT_LT(std::filesystem::file_size(path.string() + ".old"), std::size_t{2} << 20);
   EXPECT_EQ(host::list_folder(folder.path()).size(), 2u);

@@ -24,8 +24,7 @@ std::string field(const std::string& text) {
 
 }  // namespace
 
-void RequestLog::add(Time when, const std::string& caller, const std::string& service, const std::string& operation,
-                     Duration took, int status, const std::string& outcome) {
+void RequestLog::add(const LoggedCall& call) {
   if (path_.empty()) return;
   constexpr std::streamoff kBytesMax = 1 << 20;
   std::lock_guard lock(mutex_);
@@ -36,8 +35,9 @@ void RequestLog::add(Time when, const std::string& caller, const std::string& se
     std::filesystem::rename(path_, path_.string() + ".old", ignored);
     file_.open(path_, std::ios::app);
   }
-  file_ << fmt::format("{} {} {} {} {} ms {} {}\n", format_iso8601(when), field(caller), field(service),
-                       field(operation), took.count(), status, field(outcome))
+  file_ << fmt::format("{} {} {} {} {} {} ms {} {}\n", format_iso8601(call.when), field(call.caller),
+                       field(call.region), field(call.service), field(call.operation), call.took.count(), call.status,
+                       field(call.outcome))
         << std::flush;
 }
 

@@ -1,4 +1,4 @@
-// RequestLog: one line a call: when, who, which service and operation, how long it took, what was answered.
+// RequestLog: one line a call: when, who, where, which service and operation, how long it took, what was answered.
 #pragma once
 
 #include <fstream>
@@ -10,13 +10,22 @@
 
 namespace kiln::region {
 
+struct LoggedCall {
+  Time when{};
+  std::string caller;  // the access key
+  std::string region;
+  std::string service;
+  std::string operation;
+  Duration took{0};
+  int status = 0;
+  std::string outcome;  // "ok" or AWS's error code
+};
+
 class RequestLog {
  public:
   // Nothing is written without a path. At 1 MiB the file becomes `<path>.old`, of which there is one.
   explicit RequestLog(host::Path path = {}) : path_(std::move(path)) {}
-  // From any thread. `outcome` is "ok" or AWS's error code.
-  void add(Time when, const std::string& caller, const std::string& service, const std::string& operation,
-           Duration took, int status, const std::string& outcome);
+  void add(const LoggedCall& call);  // from any thread
 
  private:
   host::Path path_;

@@ -19,7 +19,7 @@ constexpr std::size_t kSecretBytes = 30;  // 40 letters of Base64
 
 }  // namespace
 
-Iam::Iam(host::Loop& loop, host::Random& random, Journal& journal, Keyring& keyring, std::string account)
+Iam::Iam(host::Loop& loop, host::Random& random, Tables& journal, Keyring& keyring, std::string account)
     : state_(std::make_unique<State>(loop, random, journal, keyring, std::move(account))) {}
 Iam::~Iam() = default;
 

@@ -61,7 +61,7 @@ struct RoleCredentials {
 class Iam {
  public:
   // All must outlive it. `account` has 12 digits.
-  Iam(host::Loop& loop, host::Random& random, Journal& journal, Keyring& keyring, std::string account);
+  Iam(host::Loop& loop, host::Random& random, Tables& journal, Keyring& keyring, std::string account);
   ~Iam();
   // Reads the journal and fills the keyring.
   void open();

@@ -19,12 +19,12 @@ inline constexpr const char* kPolicyTable = "iam.policy";
 inline constexpr const char* kSessionTable = "iam.session";
 
 struct Iam::State {
-  State(host::Loop& on, host::Random& chance, Journal& book, Keyring& ring, std::string owner)
+  State(host::Loop& on, host::Random& chance, Tables& book, Keyring& ring, std::string owner)
       : loop(on), random(chance), journal(book), keyring(ring), account(std::move(owner)) {}
 
   host::Loop& loop;
   host::Random& random;
-  Journal& journal;
+  Tables& journal;
   Keyring& keyring;
   std::string account;
 

@@ -51,7 +51,10 @@ class Ec2World : public ::testing::Test {
   void start() {
     life = std::make_unique<Life>(*this);
     life->iam.open();
-    life->ec2.open();
+    life->ec2.load();
+    life->ec2.connect();
+    machines.on_exit([this](const machine::Exit& exit) { life->ec2.machine_ended(exit); });
+    life->ec2.resume(machines.adopt(life->ec2.machines()));
   }
   // Kill -9 of the control plane: what was not committed is lost, machines go on.
   void die() {
@@ -152,9 +155,13 @@ class Ec2World : public ::testing::Test {
   struct Life {
     explicit Life(Ec2World& world)
         : loop(world.loop),
-          ec2(loop, world.random, world.journal, world.machines, world.network, world.placements, world.options),
+          addresses([&world](int number) { return world.network.loopback_address(number); }),
+          ec2(loop, world.random, world.journal, world.machines, world.network, world.placements, addresses,
+              world.options),
           iam(loop, world.random, world.journal, keyring, kAccount),
-          front(loop, world.random, world.journal, handlers, world.log, keyring, kAccount, kRegion) {
+          front(
+              {loop, world.random, world.journal, world.log}, handlers,
+              [this](const std::string&, const std::string&) -> const Handlers& { return handlers; }, keyring) {
       keyring.put("AKIDEXAMPLE", {{"the secret", "", std::nullopt}, iam::root_of(kAccount)});
       ec2::serve(handlers, ec2);
       iam::serve(handlers, iam);
@@ -163,6 +170,7 @@ class Ec2World : public ::testing::Test {
     }
     MortalLoop loop;
     Handlers handlers;
+    LoopbackPool addresses;
     iam::Keyring keyring{kSeed};
     ec2::Ec2 ec2;
     iam::Iam iam;

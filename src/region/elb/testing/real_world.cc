@@ -82,7 +82,7 @@ void pause(int ms) { std::this_thread::sleep_for(std::chrono::milliseconds(ms));
 
 }  // namespace
 
-TestNamespace::TestNamespace() : name_(fmt::format("kilntest{}", getpid())) {
+TestNamespace::TestNamespace() : name_(fmt::format("kilntest{}-{}", getpid(), kVpc)) {
   machine::make_namespace(name_);
   host::run_checked({"ip", "-n", name_, "addr", "add", "10.77.0.0/24", "dev", "lo"});
 }

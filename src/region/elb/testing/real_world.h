@@ -21,6 +21,8 @@ class TestNamespace {
   ~TestNamespace();
   const std::string& name() const { return name_; }
   std::string path() const { return "/run/netns/" + name_; }
+  static constexpr const char* kVpc = "vpc-1";  // whose namespace it can be: what its name ends with
+  std::string name_before_vpc() const { return name_.substr(0, name_.size() - std::string(kVpc).size()); }
 
  private:
   std::string name_;

@@ -12,6 +12,7 @@
 #include "region/elb/simulated_balancer.h"
 #include "region/elb/simulated_prober.h"
 #include "region/journal.h"
+#include "region/loopback_pool.h"
 
 namespace kiln::region::elb::testing {
 
@@ -47,14 +48,13 @@ class SimulatedWorld {
 
   // The control plane begins (again) on the journal that is there; `kill` ends it as kill -9 does.
   void start() {
-    prober = std::make_unique<SimulatedProber>(loop, [this](const std::string& address, int, const std::string&) {
-      ++probes[address];
-      auto found = http.find(address);
+    prober = std::make_unique<SimulatedProber>(loop, [this](const Probe& probe) {
+      ++probes[probe.address];
+      auto found = http.find(probe.address);
       return found == http.end() ? 0 : found->second;
     });
-    Options options;
-    options.loopback_address = [](int number) { return "127.77.0." + std::to_string(number); };
-    elb = std::make_unique<Elb>(loop, random, journal, ec2, balancer, *prober, options);
+    addresses = std::make_unique<LoopbackPool>([](int number) { return "127.77.0." + std::to_string(number); });
+    elb = std::make_unique<Elb>(loop, random, journal, ec2, balancer, *prober, *addresses, Options());
     loop.set_turn_end([this] { journal.commit(); });
     elb->on_target_change([this](const TargetGroupArn&, const TargetKey& key) { changed.push_back(key.id); });
     elb->open();
@@ -114,6 +114,7 @@ class SimulatedWorld {
   std::map<std::string, int> probes;  // by address
   std::vector<std::string> changed;   // instances whose targets changed, in order
   std::unique_ptr<SimulatedProber> prober;
+  std::unique_ptr<LoopbackPool> addresses;
   std::unique_ptr<Elb> elb;
 };
 
