@@ -11,6 +11,7 @@
 #include "wire/autoscaling.h"
 #include "wire/ec2.h"
 #include "wire/elb.h"
+#include "wire/iam.h"
 #include "wire/internal/protocols.h"
 #include "wire/ssm.h"
 #include "wire/sts.h"
@@ -216,6 +217,20 @@ TEST(DecodeRequest, TakesEmptyParametersAsAbsent) {
   EXPECT_FALSE(input.subnet_id.has_value());
   EXPECT_FALSE(input.user_data.has_value());
   EXPECT_FALSE(input.placement.has_value());
+}
+
+TEST(DecodeRequest, KeepsTheEmptyHalfOfAPair) {
+  http::Request request;
+  request.body = body_of(iam::TagUser::operation(),
+                         "&UserName=ann&Tags.member.1.Key=a&Tags.member.1.Value=&Tags.member.2.Key=b&"
+                         "Tags.member.2.Value=c");
+  iam::TagUserRequest input;
+  decode_request(iam::TagUser::operation(), request, &input);
+  ASSERT_EQ(input.tags.size(), 2u);
+  EXPECT_EQ(input.tags[0].value, "");
+  EXPECT_EQ(refusal(iam::TagUser::operation(), "&UserName=ann&Tags.member.1.Key=a"), "ValidationError");
+  EXPECT_EQ(refusal(iam::TagUser::operation(), "&UserName=&Tags.member.1.Key=a&Tags.member.1.Value="),
+            "ValidationError");
 }
 
 TEST(DecodeRequest, KeepsTheOrderOfNumberedListsAndAllowsGaps) {

@@ -189,6 +189,12 @@ class Reader {
     for (std::size_t child : std::vector<std::size_t>(tree_.at(index).children)) use_all(child);
   }
 
+  // Of a pair within a request, such as a tag, a half that must be there may be empty: IAM's tags have empty values.
+  bool is_empty_half(const Member& member, std::size_t child, const std::string& path) {
+    return !ec2_ && !path.empty() && member.required && member.shape->kind == Kind::string &&
+           member.shape->values.empty() && tree_.at(child).has_value && tree_.at(child).value.empty();
+  }
+
   // Marks as used what is empty below, as far as its names are known.
   void absorb(const Shape& shape, std::size_t index) {
     if (shape.kind != Kind::structure) return use_all(index);
@@ -201,6 +207,10 @@ class Reader {
   void structure(const Shape& shape, std::size_t index, void* value, const std::string& path) {
     for (const Member& member : shape.members) {
       std::size_t child = tree_.child(index, member.param);
+      if (child != 0 && is_empty_half(member, child, path)) {
+        scalar(*member.shape, child, member.make(value), path + std::string(member.param));
+        continue;
+      }
       if (child == 0 || !present(child)) {
         if (child != 0) absorb(*member.shape, child);
         if (member.required) missing(path + std::string(member.param));

@@ -162,6 +162,11 @@ void check_name(std::string_view member, const std::string& name, std::size_t lo
   }
 }
 
+bool same_name(std::string_view a, std::string_view b) {
+  const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; };
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [&](char x, char y) { return lower(x) == lower(y); });
+}
+
 void check_path(const std::string& path) {
   const bool good = !path.empty() && path.size() <= 512 && path.front() == '/' && path.back() == '/' &&
                     std::all_of(path.begin(), path.end(), [](char c) { return c > ' ' && c < 0x7f; });

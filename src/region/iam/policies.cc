@@ -119,10 +119,10 @@ void Iam::tag(const Holder& holder, const Tags& tags) {
   Identity& identity = state_->find(holder);
   check_tags(tags);
   Tags all = identity.tags;
-  for (const auto& [key, value] : tags) {
+  for (const auto& one : tags) {
     // A key is the same whatever its case; the newest spelling is kept.
-    std::erase_if(all, [&](const auto& known) { return to_lower(known.first) == to_lower(key); });
-    all[key] = value;
+    std::erase_if(all, [&](const auto& known) { return same_name(known.first, one.first); });
+    all[one.first] = one.second;
   }
   check_tags(all);
   identity.tags = std::move(all);
@@ -132,7 +132,7 @@ void Iam::tag(const Holder& holder, const Tags& tags) {
 void Iam::untag(const Holder& holder, const std::vector<std::string>& keys) {
   Identity& identity = state_->find(holder);
   for (const std::string& key : keys) {
-    std::erase_if(identity.tags, [&](const auto& known) { return to_lower(known.first) == to_lower(key); });
+    std::erase_if(identity.tags, [&](const auto& known) { return same_name(known.first, key); });
   }
   state_->save(holder);
 }
@@ -188,7 +188,7 @@ const Policy& Iam::create_policy(const std::string& name, const std::string& pat
   }
   check_managed(document);
   for (const auto& [arn, policy] : s.policies) {
-    if (to_lower(policy.name) == to_lower(name)) {
+    if (same_name(policy.name, name)) {
       refuse_existing(fmt::format("A policy called {} already exists. Duplicate names are not allowed.", name));
     }
   }

@@ -111,6 +111,33 @@ TEST_F(SessionsTest, TheTrustPolicyDecidesWhoMayAssume) {
   EXPECT_EQ(refusal<sts_::AssumeRole>(role_request("deploy")), "AccessDenied");
 }
 
+TEST_F(SessionsTest, ARoleOfAnotherAccountIsAssumedWhenItTrustsThisOne) {
+  MemoryJournal theirs;
+  iam::Iam other(loop, random, theirs, life->keyring, "210987654321");
+  iam::NewRole role;
+  role.name = "shared";
+  role.trust = kTrustRoot;  // the root of this account: anybody of it
+  other.create_role(role);
+  Handlers handlers;
+  sts::serve(handlers, life->iam, life->keyring,
+             [&](const std::string& account) { return account == other.account() ? &other : nullptr; });
+  as(make_user_with_key("ann"));
+  Call ann;
+  ann.account = testing::kAccount;
+  ann.principal = {testing::kAccount, who().arn.value(), who().user_id.value(), "", false};
+  auto request = role_request("shared");
+  request.role_arn = "arn:aws:iam::210987654321:role/shared";
+  const auto answer =
+      std::static_pointer_cast<sts_::AssumeRoleResponse>(handlers.run(sts_::AssumeRole::operation(), ann, &request));
+  EXPECT_EQ(answer->assumed_role_user->arn, "arn:aws:sts::210987654321:assumed-role/shared/session");
+  const auto key = life->keyring.find(answer->credentials->access_key_id.value());
+  ASSERT_TRUE(key);
+  EXPECT_EQ(key->principal.account, "210987654321") << "the session is the other account's";
+  EXPECT_EQ(iam::account_of(answer->credentials->access_key_id.value()), "210987654321");
+  request.role_arn = "arn:aws:iam::333333333333:role/shared";
+  EXPECT_THROW(handlers.run(sts_::AssumeRole::operation(), ann, &request), ApiError);
+}
+
 TEST_F(SessionsTest, RootMayNotAssumeARole) {
   make_role("deploy");
   EXPECT_EQ(refusal<sts_::AssumeRole>(role_request("deploy")), "AccessDenied");

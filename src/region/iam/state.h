@@ -78,11 +78,12 @@ void check_path(const std::string& path);
 void check_tags(const Tags& tags);
 // A limit of seconds, as a service's model says it.
 void check_range(std::string_view member, std::int64_t value, std::int64_t least, std::int64_t most);
-// Names of one kind are not distinguished by case. `things` are by name.
+// Names of one kind are not distinguished by case.
+bool same_name(std::string_view a, std::string_view b);
+// `things` are by name.
 template <class Things>
 bool taken(const Things& things, const std::string& name) {
-  return std::any_of(things.begin(), things.end(),
-                     [&](const auto& one) { return to_lower(one.first) == to_lower(name); });
+  return std::any_of(things.begin(), things.end(), [&](const auto& one) { return same_name(one.first, name); });
 }
 
 // managed_policies.cc: AWS's, by ARN.
