@@ -8,10 +8,13 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "cli/base_images.h"
 #include "http/server.h"
 #include "machine/checks.h"
+#include "machine/namespaces.h"
 #include "machine/netns.h"
 #include "machine/nspawn.h"
+#include "machine/ruleset.h"
 #include "machine/simulated.h"
 #include "machine/slots.h"
 #include "region/elb/haproxy.h"
@@ -25,6 +28,7 @@ namespace kiln::cli {
 namespace {
 
 constexpr std::size_t kWorkers = 4;  // mounts and process starts at once, on machines of a few cores
+constexpr std::uint16_t kMetadataPort = 80;
 constexpr std::string_view kServeWords = "kiln region serve";  // who holds region.lock
 constexpr std::string_view kStopWords = "kiln region stop";
 constexpr Duration kStopGrace{5'000};
@@ -60,6 +64,8 @@ struct Parts {
   std::unique_ptr<machine::Machines> machines;
   std::unique_ptr<region::elb::Balancer> balancer;
   std::unique_ptr<region::elb::Prober> prober;
+  std::unique_ptr<region::ec2::BaseImages> base_images;
+  host::FileDescriptor metadata;  // listens inside the network; none when simulated
 };
 
 void make_real(Parts& parts, const Context& context, const std::string& name) {
@@ -82,6 +88,10 @@ void make_real(Parts& parts, const Context& context, const std::string& name) {
       [](const std::string& line) { talk(line); });
   parts.prober =
       std::make_unique<region::elb::NamespaceProber>(parts.loop, "/run/netns/" + parts.network->namespace_name());
+  parts.base_images = std::make_unique<BakedBaseImages>(parts.loop, parts.clock, *parts.store, context.home,
+                                                        [](const std::string& line) { talk(line); });
+  machine::run_in_namespace(machine::namespace_path(parts.network->namespace_name()),
+                            [&] { parts.metadata = http::listen_on(machine::kMetadataAddress, kMetadataPort); });
 }
 
 void make_simulated(Parts& parts) {
@@ -94,6 +104,7 @@ void make_simulated(Parts& parts) {
       });
   parts.machines = std::move(machines);
   parts.balancer = std::make_unique<region::elb::SimulatedBalancer>(parts.loop);
+  parts.base_images = std::make_unique<region::ec2::EmptyBaseImages>(parts.loop, *parts.store);
 }
 
 std::string new_secret(host::Random& random) { return random.hex(40); }
@@ -202,7 +213,7 @@ void serve(Context& context, const RegionStart& start) {
   }
 
   region::Region own({parts.loop, parts.random, *parts.journal, *parts.store, *parts.machines, *parts.network,
-                      *parts.balancer, *parts.prober, *parts.log},
+                      *parts.balancer, *parts.prober, *parts.log, parts.base_images.get()},
                      {record.aws_region, record.account, record.access_key, record.secret_key});
   region = &own;
   // However the loop ends, nobody asks the region any more when it goes.
@@ -211,6 +222,7 @@ void serve(Context& context, const RegionStart& start) {
   context.watch_interrupts();
   parts.loop.post([&] {
     own.open();
+    if (parts.metadata) own.serve_metadata(std::move(parts.metadata));
     server->start();
     record.process = host::self();
     record.endpoint = server->origin();

@@ -10,6 +10,7 @@
 #include "region/elb/elb.h"
 #include "region/elb/handlers.h"
 #include "region/front/front_door.h"
+#include "region/imds/imds.h"
 #include "region/sts/handlers.h"
 #include "wire/shape.h"
 
@@ -67,6 +68,7 @@ struct Region::State {
       : placements(parts.store),
         ec2(parts.loop, parts.random, parts.journal, parts.machines, parts.network, placements,
             ec2_options(parts, options)),
+        imds(parts.loop, parts.random, parts.journal, ec2),
         eyes(ec2),
         elb(parts.loop, parts.random, parts.journal, eyes, parts.balancer, parts.prober, elb_options(parts, options)),
         records(parts.journal),
@@ -91,6 +93,7 @@ struct Region::State {
     out.region = options.aws_region;
     out.account = options.account;
     out.say = parts.say;
+    out.base_images = parts.base_images;
     return out;
   }
   static elb::Options elb_options(const RegionParts& parts, const RegionOptions& options) {
@@ -104,6 +107,7 @@ struct Region::State {
   Handlers handlers;
   ec2::StorePlacements placements;
   ec2::Ec2 ec2;
+  imds::Imds imds;
   Ec2Eyes eyes;
   elb::Elb elb;
   autoscaling::JournalRecords records;
@@ -121,6 +125,11 @@ void Region::open() {
   // addresses its rules let in: a moment without either would take running targets out of service.
   state_->ec2.open([this] { state_->elb.open(); });
   state_->autoscaling.open();
+  state_->imds.open();
+}
+
+void Region::serve_metadata(host::FileDescriptor listener) {
+  state_->imds.listen(state_->ec2.vpc().id, std::move(listener));
 }
 
 void Region::handle(http::Request request, std::function<void(http::Response)> answer) {

@@ -10,11 +10,13 @@
 #include <memory>
 #include <string>
 
+#include "host/file.h"
 #include "host/loop.h"
 #include "host/random.h"
 #include "http/message.h"
 #include "machine/machine.h"
 #include "machine/network.h"
+#include "region/ec2/base_images.h"
 #include "region/elb/balancer.h"
 #include "region/elb/prober.h"
 #include "region/front/request_log.h"
@@ -42,6 +44,7 @@ struct RegionParts {
   elb::Balancer& balancer;
   elb::Prober& prober;
   RequestLog& log;
+  ec2::BaseImages* base_images = nullptr;  // null: no public images
   // Takes what goes wrong and is tried again, a line each; the control plane's stderr is its log.
   std::function<void(const std::string& line)> say = [](const std::string& line) { std::cerr << line << std::endl; };
 };
@@ -55,6 +58,10 @@ class Region {
 
   // From any thread; answers once, after the journal has what the call changed.
   void handle(http::Request request, std::function<void(http::Response)> answer);
+
+  // Serves instances' metadata on a socket that listens at 169.254.169.254 inside the network. On the loop's thread,
+  // after `open`.
+  void serve_metadata(host::FileDescriptor listener);
 
   const Handlers& handlers() const;
 

@@ -117,7 +117,7 @@ void World::start_region() {
         return machines_.http_status_at(address, port, path);
       });
   region_ = std::make_unique<region::Region>(
-      region::RegionParts{*life_, random_, journal_, store_, watched_, network_, balancer_, *prober_, log_},
+      region::RegionParts{*life_, random_, journal_, store_, watched_, network_, balancer_, *prober_, log_, nullptr},
       region::RegionOptions{"us-east-1", "123456789012", kAccessKey, kSecretKey});
   region_->open();
 }

@@ -50,6 +50,7 @@ Ec2::~Ec2() = default;
 
 void Ec2::open(const std::function<void()>& once_loaded) {
   State& s = *state_;
+  s.list_base_images();
   for (const auto& [id, text] : s.journal.load(kInstanceTable)) s.instances[id] = read_instance(text);
   for (const auto& [id, text] : s.journal.load(kImageTable)) s.images[id] = read_image(text);
   for (const auto& [id, text] : s.journal.load(kTemplateTable)) s.templates[id] = read_launch_template(text);

@@ -18,6 +18,7 @@
 #include "host/random.h"
 #include "machine/machine.h"
 #include "machine/network.h"
+#include "region/ec2/base_images.h"
 #include "region/ec2/model.h"
 #include "region/ec2/placements.h"
 #include "region/journal.h"
@@ -33,6 +34,7 @@ struct Options {
   Duration end_deadline{10'000};
   // What goes wrong and is tried again, in a line; for the region's log.
   std::function<void(const std::string& line)> say = [](const std::string&) {};
+  BaseImages* base_images = nullptr;    // must outlive it; null: the region has no public images
   Duration keep_terminated{3'600'000};  // how long a terminated instance is shown: about an hour, as AWS says
 };
 
@@ -75,6 +77,8 @@ class Ec2 {
   std::vector<Transition> start_instances(const std::vector<std::string>& ids);
   void reboot_instances(const std::vector<std::string>& ids);
   std::string console_output(const std::string& id) const;
+  // Of an instance that is not terminated. Throws ApiError InvalidParameterValue.
+  const Instance& modify_metadata_options(const std::string& id, const MetadataWish& wish);
   // Called on the loop after an instance's state changed; several may listen, none may throw.
   void on_instance_change(std::function<void(const Instance&, InstanceState before)> listener);
 
@@ -84,8 +88,11 @@ class Ec2 {
   // Reads every byte of the image at a location once, so that `register_image` need not. From any thread; throws as it.
   void verify_image(const std::string& location) const;
   void deregister_image(const std::string& id);
-  const std::map<std::string, Image>& images() const;
-  const Image& image(const std::string& id) const;  // ApiError InvalidAMIID.NotFound, .Malformed
+  const std::map<std::string, Image>& images() const;         // the account's own
+  const std::map<std::string, Image>& public_images() const;  // those of BaseImages, the same in every account
+  const Image& image(const std::string& id) const;            // of both; ApiError InvalidAMIID.NotFound, .Malformed
+  // Parameters of Systems Manager that everybody may read, and that lead to public images: name → AMI id.
+  std::map<std::string, std::string> public_parameters() const;
 
   // Launch templates.
   const LaunchTemplate& create_launch_template(const std::string& name, const std::string& description,

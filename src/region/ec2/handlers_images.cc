@@ -11,6 +11,10 @@ namespace {
 
 namespace w = wire::ec2;
 
+const std::string& owner_of(const Ec2& ec2, const Image& image) {
+  return image.owner.empty() ? ec2.options().account : image.owner;
+}
+
 w::Image to_wire(const Ec2& ec2, const Image& image) {
   w::Image out;
   out.image_id = image.id;
@@ -18,9 +22,9 @@ w::Image to_wire(const Ec2& ec2, const Image& image) {
   if (!image.description.empty()) out.description = image.description;
   out.image_location = image.location;
   out.state = "available";
-  out.owner_id = ec2.options().account;
+  out.owner_id = owner_of(ec2, image);
   out.creation_date = format_iso8601(image.created);
-  out.public_ = false;
+  out.public_ = !image.owner.empty();
   out.architecture = image.architecture;
   out.image_type = "machine";
   out.platform_details = "Linux/UNIX";
@@ -42,8 +46,8 @@ std::optional<std::vector<std::string>> filter_values(const Ec2& ec2, const Imag
   if (name == "description") return Values{image.description};
   if (name == "state") return Values{"available"};
   if (name == "architecture") return Values{image.architecture};
-  if (name == "owner-id") return Values{ec2.options().account};
-  if (name == "is-public") return Values{"false"};
+  if (name == "owner-id") return Values{owner_of(ec2, image)};
+  if (name == "is-public") return Values{image.owner.empty() ? "false" : "true"};
   if (name == "image-type") return Values{"machine"};
   if (name == "manifest-location") return Values{image.location};
   if (name == "root-device-type") return Values{"ebs"};
@@ -62,35 +66,37 @@ std::optional<std::vector<std::string>> filter_values(const Ec2& ec2, const Imag
 w::DescribeImagesResult describe(const Ec2& ec2, const w::DescribeImagesRequest& input) {
   only<w::DescribeImages>(input, {"ImageIds", "Owners", "Filters", "MaxResults", "NextToken", "IncludeDeprecated",
                                   "IncludeDisabled", "ExecutableUsers"});
-  // Launch permissions cannot be given here: every image is its owner's, who may always launch it, and none is public.
+  // Launch permissions cannot be given here: an image is its owner's, who may always launch it, or everybody's.
   auto own = [&](const std::string& user) { return user == "self" || user == ec2.options().account; };
   for (const std::string& user : input.executable_users) {
     if (own(user) || user == "all") continue;
     throw ApiError("InvalidUserID.Malformed",
                    fmt::format("Invalid user id: \"{}\"; this region knows self, all and its own account", user));
   }
-  const bool executable =
-      input.executable_users.empty() || std::any_of(input.executable_users.begin(), input.executable_users.end(), own);
   static const Image kNone;
   check_names(input.filters, [&](const std::string& name) { return filter_values(ec2, kNone, name); });
   for (const std::string& id : input.image_ids) ec2.image(id);
-  auto owned = [&] {
-    if (input.owners.empty()) return true;
-    return std::any_of(input.owners.begin(), input.owners.end(),
-                       [&](const std::string& owner) { return owner == "self" || owner == ec2.options().account; });
+  auto wanted = [&](const Image& image) {
+    const bool is_public = !image.owner.empty();
+    const auto executable = [&](const std::string& user) { return user == "all" ? is_public : !is_public; };
+    const auto owned = [&](const std::string& owner) {
+      return owner == owner_of(ec2, image) || (owner == "self" && !is_public);
+    };
+    auto one_of = [](const std::vector<std::string>& some, const auto& holds) {
+      return some.empty() || std::any_of(some.begin(), some.end(), holds);
+    };
+    return one_of(input.image_ids, [&](const std::string& id) { return id == image.id; }) &&
+           one_of(input.executable_users, executable) && one_of(input.owners, owned) &&
+           matches(input.filters, image.tags, [&](const std::string& name) { return filter_values(ec2, image, name); });
   };
+  std::map<std::string, const Image*> all;
+  for (const auto* images : {&ec2.images(), &ec2.public_images()}) {
+    for (const auto& [id, image] : *images) all.emplace(id, &image);
+  }
   w::DescribeImagesResult answer;
-  if (!owned() || !executable) return answer;
   Page page(input.max_results, input.next_token, 1);
-  for (const auto& [id, image] : ec2.images()) {
-    if (!input.image_ids.empty() &&
-        std::find(input.image_ids.begin(), input.image_ids.end(), id) == input.image_ids.end()) {
-      continue;
-    }
-    const Image& one = image;
-    if (!matches(input.filters, one.tags, [&](const std::string& name) { return filter_values(ec2, one, name); }))
-      continue;
-    if (page.takes(id)) answer.images.push_back(to_wire(ec2, one));
+  for (const auto& [id, image] : all) {
+    if (wanted(*image) && page.takes(id)) answer.images.push_back(to_wire(ec2, *image));
   }
   answer.next_token = page.next_token();
   return answer;

@@ -6,6 +6,7 @@
 #include "base/encoding.h"
 #include "region/ec2/filters.h"
 #include "region/ec2/handlers.h"
+#include "region/ec2/handlers_metadata.h"
 #include "region/ec2/state.h"
 
 namespace kiln::region::ec2 {
@@ -84,6 +85,7 @@ w::Instance to_wire(const Ec2& ec2, const Instance& instance) {
   out.placement->tenancy = "default";
   out.monitoring.emplace();
   out.monitoring->state = "disabled";
+  out.metadata_options = to_wire(instance.metadata);
   if (!instance.key_name.empty()) out.key_name = instance.key_name;
   if (!instance.reason_code.empty()) out.state_reason = w::StateReason{instance.reason_code, instance.reason_message};
   out.tags = kiln::region::ec2::to_wire(instance.tags);
@@ -225,7 +227,7 @@ RunRequest request_of(const w::RunInstancesRequest& input) {
   only<w::RunInstances>(
       input, {"ImageId", "InstanceType", "KeyName", "MinCount", "MaxCount", "SecurityGroupIds", "SecurityGroups",
               "SubnetId", "UserData", "ClientToken", "TagSpecifications", "LaunchTemplate",
-              "InstanceInitiatedShutdownBehavior", "Placement", "EbsOptimized", "Monitoring"});
+              "InstanceInitiatedShutdownBehavior", "Placement", "EbsOptimized", "Monitoring", "MetadataOptions"});
   RunRequest request;
   request.min_count = static_cast<int>(std::min<std::int64_t>(input.min_count.value_or(1), 100'000));
   request.max_count = static_cast<int>(std::min<std::int64_t>(input.max_count.value_or(1), 100'000));
@@ -244,6 +246,7 @@ RunRequest request_of(const w::RunInstancesRequest& input) {
   data.shutdown_behavior = input.instance_initiated_shutdown_behavior;
   data.ebs_optimized = input.ebs_optimized;
   if (input.monitoring) data.monitoring = input.monitoring->enabled;
+  if (input.metadata_options) data.metadata = metadata_wish_of(*input.metadata_options);
   data.security_group_ids = input.security_group_ids;
   data.security_groups = input.security_groups;
   if (input.placement) {

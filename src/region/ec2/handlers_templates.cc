@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "region/ec2/filters.h"
 #include "region/ec2/handlers.h"
+#include "region/ec2/handlers_metadata.h"
 #include "region/ec2/state.h"
 
 namespace kiln::region::ec2 {
@@ -21,9 +22,10 @@ const wire::Shape* member_shape(const wire::Shape& shape, std::string_view name)
 }
 
 LaunchData data_of(const w::RequestLaunchTemplateData& input) {
-  only_within(*w::CreateLaunchTemplateVersion::operation().input, "LaunchTemplateData", &input,
-              {"ImageId", "InstanceType", "KeyName", "UserData", "SecurityGroupIds", "SecurityGroups",
-               "TagSpecifications", "InstanceInitiatedShutdownBehavior", "EbsOptimized", "Monitoring", "Placement"});
+  only_within(
+      *w::CreateLaunchTemplateVersion::operation().input, "LaunchTemplateData", &input,
+      {"ImageId", "InstanceType", "KeyName", "UserData", "SecurityGroupIds", "SecurityGroups", "TagSpecifications",
+       "InstanceInitiatedShutdownBehavior", "EbsOptimized", "Monitoring", "Placement", "MetadataOptions"});
   LaunchData data;
   data.image_id = input.image_id;
   data.instance_type = input.instance_type;
@@ -32,6 +34,7 @@ LaunchData data_of(const w::RequestLaunchTemplateData& input) {
   data.shutdown_behavior = input.instance_initiated_shutdown_behavior;
   data.ebs_optimized = input.ebs_optimized;
   if (input.monitoring) data.monitoring = input.monitoring->enabled;
+  if (input.metadata_options) data.metadata = metadata_wish_of(*input.metadata_options);
   if (input.placement) {
     only_within(*member_shape(*w::CreateLaunchTemplateVersion::operation().input, "LaunchTemplateData"), "Placement",
                 &*input.placement, {"AvailabilityZone"});
@@ -54,6 +57,13 @@ w::ResponseLaunchTemplateData to_wire(const LaunchData& data) {
   out.instance_initiated_shutdown_behavior = data.shutdown_behavior;
   out.ebs_optimized = data.ebs_optimized;
   if (data.monitoring) out.monitoring.emplace().enabled = data.monitoring;
+  if (data.metadata != MetadataWish{}) {
+    auto& options = out.metadata_options.emplace();
+    options.http_tokens = data.metadata.tokens;
+    options.http_endpoint = data.metadata.endpoint;
+    options.instance_metadata_tags = data.metadata.tags;
+    options.http_put_response_hop_limit = data.metadata.hop_limit;
+  }
   if (data.zone) out.placement.emplace().availability_zone = data.zone;
   out.security_group_ids = data.security_group_ids;
   out.security_groups = data.security_groups;

@@ -53,7 +53,9 @@ const Image& Ec2::register_image(const std::string& name, const std::string& loc
 void Ec2::verify_image(const std::string& location) const { state_->placements.resolve(location); }
 
 void Ec2::deregister_image(const std::string& id) {
-  image(id);
+  if (!image(id).owner.empty()) {
+    throw ApiError("AuthFailure", fmt::format("Not authorized for image:{}", id), 403);
+  }
   state_->images.erase(id);
   state_->journal.erase(kImageTable, id);
 }
@@ -63,6 +65,8 @@ const std::map<std::string, Image>& Ec2::images() const { return state_->images;
 const Image& Ec2::image(const std::string& id) const {
   auto it = state_->images.find(id);
   if (it != state_->images.end()) return it->second;
+  it = state_->public_images.find(id);
+  if (it != state_->public_images.end()) return it->second;
   if (!well_formed(id, "ami-")) throw ApiError("InvalidAMIID.Malformed", fmt::format("Invalid id: \"{}\"", id));
   throw ApiError("InvalidAMIID.NotFound", fmt::format("The image id '[{}]' does not exist", id));
 }

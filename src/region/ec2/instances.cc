@@ -122,6 +122,8 @@ std::vector<const Instance*> Ec2::run_instances(const RunRequest& request) {
   }
   if (groups.empty()) groups = {default_security_group_id()};
   Tags tags = data.tags.contains("instance") ? data.tags.at("instance") : Tags();
+  MetadataOptions metadata;
+  apply_metadata(metadata, data.metadata, tags);
   if (!request.client_token.empty() && request.client_token.size() > 64) {
     throw ApiError("InvalidParameterValue", "A client token has at most 64 characters");
   }
@@ -138,6 +140,7 @@ std::vector<const Instance*> Ec2::run_instances(const RunRequest& request) {
     instance.image = image.digest;
     instance.type = type_name;
     instance.key_name = data.key_name.value_or("");
+    if (data.key_name) instance.public_key = s.keys.at(*data.key_name).public_key;
     instance.subnet_id = subnet->id;
     instance.zone = subnet->zone;
     try {
@@ -160,6 +163,7 @@ std::vector<const Instance*> Ec2::run_instances(const RunRequest& request) {
     instance.public_address = s.take_public_address();
     instance.security_groups = groups;
     instance.user_data = data.user_data.value_or("");
+    instance.metadata = metadata;
     instance.shutdown_behavior = data.shutdown_behavior.value_or("stop");
     instance.client_token = request.client_token;
     instance.token_digest = asked;
@@ -270,6 +274,7 @@ void Ec2::State::advance(const std::string& id) {
     }
   };
 
+  if (instance.state == InstanceState::pending && instance.image.empty()) return await_image(instance);
   if (instance.state == InstanceState::pending) {
     instance.busy = true;
     auto started = then([this, why](Instance& one, std::exception_ptr failure) {
@@ -369,7 +374,7 @@ void Ec2::State::resume() {
     used_addresses.insert(instance.private_address);
     if (!instance.public_address.empty()) used_addresses.insert(instance.public_address);
     try {
-      known.push_back(spec_of(instance));
+      known.push_back(spec_of(instance, !instance.image.empty()));
     } catch (const Error&) {
       // What runs goes on without its image; what must be started fails then, and says why.
       known.push_back(spec_of(instance, false));

@@ -39,6 +39,10 @@ LaunchData merge(const LaunchData& base, const LaunchData& over) {
     out.security_groups = over.security_groups;
   }
   for (const auto& [type, tags] : over.tags) out.tags[type] = tags;
+  take(out.metadata.tokens, over.metadata.tokens);
+  take(out.metadata.endpoint, over.metadata.endpoint);
+  take(out.metadata.tags, over.metadata.tags);
+  take(out.metadata.hop_limit, over.metadata.hop_limit);
   return out;
 }
 
@@ -49,6 +53,8 @@ std::string text_of(const LaunchData& data) {
        {data.image_id, data.instance_type, data.key_name, data.user_data, data.shutdown_behavior, data.zone}) {
     add(field.value_or("-"));
   }
+  for (const auto& field : {data.metadata.tokens, data.metadata.endpoint, data.metadata.tags}) add(field.value_or("-"));
+  add(std::to_string(data.metadata.hop_limit.value_or(0)));
   for (const auto& flag : {data.ebs_optimized, data.monitoring}) add(flag ? (*flag ? "yes" : "no") : "-");
   for (const auto& list : {data.security_group_ids, data.security_groups}) {
     add(std::to_string(list.size()));

@@ -28,6 +28,23 @@ enum class InstanceState {
 };
 std::string_view to_string(InstanceState state);
 
+// What a request says of the metadata service's options; the rest stays as it is.
+struct MetadataWish {
+  std::optional<std::string> tokens;    // "optional", "required"
+  std::optional<std::string> endpoint;  // "enabled", "disabled"
+  std::optional<std::string> tags;      // "enabled", "disabled"
+  std::optional<int> hop_limit;         // 1 to 64
+  bool operator==(const MetadataWish&) const = default;
+};
+
+// What an instance may ask its metadata service, with EC2's defaults.
+struct MetadataOptions {
+  bool enabled = true;
+  bool tokens_required = false;
+  bool tags = false;
+  int hop_limit = 1;
+};
+
 // What RunInstances and a launch template's version may say of an instance.
 struct LaunchData {
   std::optional<std::string> image_id;
@@ -41,6 +58,7 @@ struct LaunchData {
   std::vector<std::string> security_group_ids;
   std::vector<std::string> security_groups;  // by name
   std::map<std::string, Tags> tags;          // by resource type: "instance", "volume"
+  MetadataWish metadata;
   bool operator==(const LaunchData&) const = default;
 };
 // `over` wins wherever it says something; tags of one resource type are replaced as a whole.
@@ -53,9 +71,12 @@ struct Instance {
   std::string reservation_id;
   int launch_index = 0;
   std::string image_id;
-  Digest image;  // the manifest's, so that a deregistered AMI's instances can start again
+  // The manifest's, so that a deregistered AMI's instances can start again. Empty: of a base image that is not made
+  // yet.
+  Digest image;
   std::string type;
   std::string key_name;
+  std::string public_key;  // of that pair when it was launched, OpenSSH's line
   std::string subnet_id;
   std::string zone;
   std::string private_address;
@@ -63,6 +84,7 @@ struct Instance {
   std::string public_address;                // empty when the region had none to give
   std::vector<std::string> security_groups;  // ids
   std::string user_data;
+  MetadataOptions metadata;
   std::string shutdown_behavior = "stop";
   std::string client_token;
   Digest token_digest;  // of the request that came with the token
@@ -91,8 +113,9 @@ struct Image {
   std::string id;
   std::string name;
   std::string description;
-  std::string location;  // "kiln:sha256:.."
-  Digest digest;
+  std::string location;      // "kiln:sha256:.."
+  std::string owner;         // of a public one, which every account may launch; empty: this account
+  Digest digest;             // empty: a public one that is not made yet
   std::string architecture;  // "x86_64", "arm64"
   std::string root_device = "/dev/xvda";
   Time created{};

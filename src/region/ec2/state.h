@@ -33,6 +33,8 @@ struct Ec2::State {
   std::map<std::string, Instance> instances;
   std::map<std::string, std::vector<std::string>> by_token;  // client token → instances
   std::map<std::string, Image> images;
+  std::map<std::string, Image> public_images;
+  std::map<std::string, std::set<std::string>> waiting;  // public image that is being made → instances that wait for it
   std::map<std::string, LaunchTemplate> templates;
   std::map<std::string, std::string> template_tokens;  // client token → "<id>:<version>:<digest of the request>"
   std::map<std::string, SecurityGroup> groups;
@@ -67,6 +69,11 @@ struct Ec2::State {
   void forget_later(const Instance& instance);
   void resume();
 
+  // base_images.cc
+  void list_base_images();
+  void await_image(const Instance& instance);  // has its public image made, and goes on with the instance then
+  void image_made(const std::string& image_id, const std::exception_ptr& failure, const Digest& digest);
+
   // addresses.cc
   std::string take_address(const Subnet& subnet);
   std::string take_public_address();
@@ -95,6 +102,10 @@ Duration next_pause(Duration& next);
 
 // Throws ApiError for tags that AWS refuses: over 50, "aws:", over long keys and values.
 void check_tags(const Tags& tags);
+// Throws ApiError for values that EC2 does not know, and for tags that then cannot be served.
+void apply_metadata(MetadataOptions& options, const MetadataWish& wish, const Tags& tags);
+// Throws ApiError for a key that cannot be a part of a metadata path.
+void check_metadata_tags(const Tags& tags);
 // Whether an id has the form "<prefix><8 or 17 hex digits>".
 bool well_formed(const std::string& id, const std::string& prefix);
 
