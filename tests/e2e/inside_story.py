@@ -16,6 +16,25 @@ runcmd:
   - echo boot >> /var/lib/boots
 """
 
+# The times to live of what the metadata service sends while a token is asked for.
+SNIFF = """
+import socket, subprocess
+wire = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x0800))
+wire.settimeout(1)
+subprocess.run(["curl", "-sf", "-o", "/dev/null", "-X", "PUT", "-H", "X-aws-ec2-metadata-token-ttl-seconds: 60",
+                "http://169.254.169.254/latest/api/token"], check=True)
+seen = set()
+try:
+    while True:
+        packet = wire.recv(65536)
+        header = (packet[0] & 15) * 4
+        content = int.from_bytes(packet[2:4], "big") - header - (packet[header + 12] >> 4) * 4
+        if packet[12:16] == bytes([169, 254, 169, 254]) and content > 0:
+            seen.add(packet[8])
+except TimeoutError:
+    print(sorted(seen))
+"""
+
 
 class Inside(world.Story):
     def setUp(self) -> None:
@@ -120,7 +139,7 @@ class Inside(world.Story):
         options = ("--metadata-options", "HttpTokens=required,InstanceMetadataTags=enabled", "--tag-specifications",
                    "ResourceType=instance,Tags=[{Key=Name,Value=one}]")
         instance = self.launch("ed25519", *options)
-        other = self.launch("ed25519")
+        other = self.launch("ed25519", "--metadata-options", "HttpPutResponseHopLimit=7")
         address = self.address(instance)
         get = (f'TOKEN=$(curl -sf -X PUT {METADATA}/api/token -H "X-aws-ec2-metadata-token-ttl-seconds: 60"); '
                f'get() {{ curl -sf -H "X-aws-ec2-metadata-token: $TOKEN" {METADATA}/$1; }}; ')
@@ -133,6 +152,9 @@ class Inside(world.Story):
         self.assertEqual(self.ssh(address, "ed25519", status + f"{METADATA}/meta-data/"), "401", "no token, no answer")
         self.assertEqual(self.ssh(self.address(other), "ed25519", f"curl -sf {METADATA}/meta-data/instance-id"), other)
         self.assertEqual(self.ssh(address, "ed25519", status + "http://169.254.169.254:81/ || true"), "000", "port 80 only")
+
+        # The token's answer goes no further than the hop limit says.
+        self.assertEqual(self.ssh(self.address(other), "ed25519", f"sudo python3 -c '{SNIFF}'"), "[7]")
 
         # Another's address as the source, by a socket that root may bind to what is not its own.
         forged = ("sudo python3 -c \"import socket; s = socket.socket(); s.settimeout(3); s.setsockopt(0, 15, 1); "

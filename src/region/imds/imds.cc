@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <mutex>
 #include <utility>
 
 #include "base/encoding.h"
@@ -61,21 +60,17 @@ std::string normal(const std::string& path) {
 
 // One network's listener: the sockets' thread and one that hands requests to the loop.
 struct Imds::Listener {
-  // How many requests of each address this second has seen; bounded by the requests that a second can bring.
-  bool too_many(const std::string& peer, Time now) {
-    const std::lock_guard lock(mutex);
-    const auto this_second = std::chrono::duration_cast<std::chrono::seconds>(now.time_since_epoch());
-    if (std::exchange(second, this_second) != this_second) asked.clear();
-    return ++asked[peer] > kRequestsASecond;
-  }
-
-  std::mutex mutex;
-  std::chrono::seconds second{};
-  std::map<std::string, int> asked;
+  Throttle throttle;  // of the one thread that hands on
   // Of answers that the loop still owes when the listener goes.
   std::shared_ptr<std::atomic<bool>> open = std::make_shared<std::atomic<bool>>(true);
   std::unique_ptr<http::Server> server;  // last: its threads use the others
 };
+
+bool Throttle::lets(const std::string& peer, Time now) {
+  const auto this_second = std::chrono::duration_cast<std::chrono::seconds>(now.time_since_epoch());
+  if (std::exchange(second_, this_second) != this_second) asked_.clear();
+  return ++asked_[peer] <= kRequestsASecond;
+}
 
 Imds::Imds(host::Loop& loop, host::Random& random, Journal& journal, const ec2::Ec2& ec2)
     : loop_(loop), random_(random), journal_(journal), ec2_(ec2), tokens_("") {}
@@ -106,7 +101,7 @@ void Imds::listen(const std::string& network, host::FileDescriptor socket) {
   listener->server = std::make_unique<http::Server>(
       options, std::move(socket),
       [this, network, &of = *listener](http::Request request, const http::Responder& respond) {
-        if (of.too_many(request.peer, loop_.now())) return respond(refusal(429));
+        if (!of.throttle.lets(request.peer, loop_.now())) return respond(refusal(429));
         loop_.post([this, network, request = std::move(request), respond, open = of.open] {
           if (*open) respond(answer(network, request));
         });

@@ -8,6 +8,7 @@
 // (pkcs7, rsa2048, signature), the service's IPv6 address.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <map>
 #include <memory>
@@ -27,6 +28,16 @@ namespace kiln::region::imds {
 
 inline constexpr std::size_t kConnectionsOfOne = 32;  // EC2 has a limit too and does not say which
 inline constexpr int kRequestsASecond = 500;          // EC2's is 1024 packets a second
+
+// How many requests each address has made in this second; what it keeps is bounded by what a second can bring.
+class Throttle {
+ public:
+  bool lets(const std::string& peer, Time now);
+
+ private:
+  std::chrono::seconds second_{};
+  std::map<std::string, int> asked_;
+};
 
 class Imds {
  public:

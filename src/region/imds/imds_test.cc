@@ -7,8 +7,6 @@
 
 #include "base/encoding.h"
 #include "base/text.h"
-#include "http/client.h"
-#include "http/server.h"
 #include "region/testing/ec2_world.h"
 
 namespace kiln::region::imds {
@@ -271,6 +269,15 @@ TEST_F(ImdsTest, KnowsNobodyElse) {
   EXPECT_EQ(ask(stranger).status, 404);
   EXPECT_EQ(imds->answer("vpc-other", from(id, "/latest/meta-data/instance-id")).status, 404)
       << "the same address in another network is another instance's";
+}
+
+TEST(ImdsThrottle, OneThatAsksWithoutEndIsHeldBackAndNobodyElse) {
+  Throttle throttle;
+  const Time now = parse_iso8601("2026-11-24T03:00:00Z");
+  for (int i = 0; i < kRequestsASecond; ++i) EXPECT_TRUE(throttle.lets("172.31.0.4", now)) << i;
+  EXPECT_FALSE(throttle.lets("172.31.0.4", now + Duration(999)));
+  EXPECT_TRUE(throttle.lets("172.31.0.5", now + Duration(999)));
+  EXPECT_TRUE(throttle.lets("172.31.0.4", now + Duration(1000)));
 }
 
 TEST(ImdsTokens, AreSignedWithTheSecret) {
