@@ -145,6 +145,7 @@ class Inside(world.Story):
                f'get() {{ curl -sf -H "X-aws-ec2-metadata-token: $TOKEN" {METADATA}/$1; }}; ')
         self.assertEqual(self.ssh(address, "ed25519", get + "get meta-data/instance-id"), instance)
         self.assertEqual(self.ssh(address, "ed25519", get + "get meta-data/tags/instance/Name"), "one")
+        self.assertRegex(self.ssh(address, "ed25519", "cat /sys/hypervisor/uuid"), "^ec2[0-9a-f]{5}-")
         document = json.loads(self.ssh(address, "ed25519", get + "get dynamic/instance-identity/document"))
         self.assertEqual(document["instanceId"], instance)
         self.assertEqual(document["privateIp"], self.describe(instance)["PrivateIpAddress"])
