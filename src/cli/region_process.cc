@@ -9,11 +9,13 @@
 #include "base/encoding.h"
 #include "base/error.h"
 #include "base/text.h"
+#include "cli/base_images.h"
 #include "http/server.h"
 #include "machine/checks.h"
 #include "machine/namespaces.h"
 #include "machine/netns.h"
 #include "machine/nspawn.h"
+#include "machine/ruleset.h"
 #include "machine/simulated.h"
 #include "machine/slots.h"
 #include "region/elb/haproxy.h"
@@ -62,6 +64,7 @@ struct Parts {
   std::unique_ptr<machine::Machines> machines;
   std::unique_ptr<region::elb::Balancer> balancer;
   std::unique_ptr<region::elb::Prober> prober;
+  std::unique_ptr<region::ec2::BaseImages> base_images;
 };
 
 void make_real(Parts& parts, const Context& context, const std::string& name) {
@@ -83,6 +86,8 @@ void make_real(Parts& parts, const Context& context, const std::string& name) {
       [](const std::string& line) { talk(line); });
   parts.prober = std::make_unique<region::elb::NamespaceProber>(
       parts.loop, machine::namespace_path(machine::vpc_namespaces(parts.slot->number())).string());
+  parts.base_images = std::make_unique<BakedBaseImages>(parts.loop, parts.clock, *parts.store, context.home,
+                                                        [](const std::string& line) { talk(line); });
 }
 
 void make_simulated(Parts& parts) {
@@ -95,6 +100,7 @@ void make_simulated(Parts& parts) {
       });
   parts.machines = std::move(machines);
   parts.balancer = std::make_unique<region::elb::SimulatedBalancer>(parts.loop);
+  parts.base_images = std::make_unique<region::ec2::EmptyBaseImages>(parts.loop, *parts.store);
 }
 
 std::string new_secret(host::Random& random) { return random.hex(40); }
@@ -213,7 +219,7 @@ void serve(Context& context, const RegionStart& start) {
   }
 
   region::Partition own({parts.loop, parts.random, *parts.journal, *parts.store, *parts.machines, *parts.network,
-                         *parts.balancer, *parts.prober, *parts.log},
+                         *parts.balancer, *parts.prober, *parts.log, parts.base_images.get()},
                         {record.aws_region, record.account, record.access_key, record.secret_key, record.root_seed,
                          parameter_key(folder, parts.random), record.throttle, record.describe_delay});
   partition = &own;

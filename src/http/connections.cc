@@ -160,6 +160,7 @@ struct Connections::Connection {
   bool readable = true;      // the socket may have bytes (edge-triggered)
   bool busy = false;         // a request of it is being answered
   bool close_after = false;  // nothing more is read; closes when `out` is written
+  int hops = 0;              // of its packets; 0: the system's
   bool lingering = false;    // all is written; what still comes is dropped, so that the client can read the answer
   Duration deadline = never;
 };
@@ -261,6 +262,13 @@ void Connections::accept_all() {
       }
       return;
     }
+    std::string peer = peer_of(address);
+    std::size_t& of_peer = of_peer_[peer];
+    if (options_.peer_connections_max != 0 && of_peer >= options_.peer_connections_max) {
+      ::close(fd);
+      continue;
+    }
+    ++of_peer;
     const int on = 1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     const std::uint64_t id = next_id_++;
@@ -270,7 +278,7 @@ void Connections::accept_all() {
                                                        ParserLimits{options_.line_bytes_max, options_.header_bytes_max,
                                                                     options_.body_bytes_max}))
              .first->second;
-    connection.peer = peer_of(address);
+    connection.peer = std::move(peer);
     set_deadline(connection, options_.idle_timeout);
     epoll_event event{};
     event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
@@ -292,6 +300,7 @@ void Connections::deliver() {
     Connection& connection = *found->second;
     connection.busy = false;
     connection.close_after |= reply.close;
+    set_hops(connection, reply.hops);
     connection.out += reply.bytes;
     set_deadline(connection, options_.write_timeout);
     write(connection);
@@ -423,7 +432,23 @@ void Connections::linger(Connection& connection) {
   read(connection);
 }
 
-void Connections::close(std::uint64_t id) { connections_.erase(id); }
+void Connections::close(std::uint64_t id) {
+  const auto found = connections_.find(id);
+  const auto peer = of_peer_.find(found->second->peer);
+  if (--peer->second == 0) {
+    of_peer_.erase(peer);
+  }
+  connections_.erase(found);
+}
+
+void Connections::set_hops(Connection& connection, int hops) {
+  if (connection.hops == hops) {
+    return;
+  }
+  const int ttl = hops > 0 ? hops : -1;  // ip(7): -1 is the system's again
+  setsockopt(connection.fd.get(), IPPROTO_IP, IP_TTL, &ttl, sizeof ttl);
+  connection.hops = hops;
+}
 
 void Connections::set_deadline(Connection& connection, Duration from_now) {
   connection.deadline = clock_.uptime() + from_now;

@@ -35,6 +35,7 @@ struct Response {
   int status = 200;
   Headers headers;
   std::string body;
+  int hops = 0;  // how far it may travel: the IP time to live of its packets, on the server's side; 0: the system's
 };
 
 }  // namespace kiln::http

@@ -50,8 +50,18 @@ std::string origin_of(const std::string& host, std::uint16_t port) {
   throw Error(ErrorCode::io, fmt::format("cannot listen on {}: {}", where, std::strerror(error)));
 }
 
+std::uint16_t port_of(const host::FileDescriptor& listener) {
+  sockaddr_storage name{};
+  socklen_t length = sizeof name;
+  getsockname(listener.get(), reinterpret_cast<sockaddr*>(&name), &length);
+  return ntohs(name.ss_family == AF_INET ? reinterpret_cast<sockaddr_in&>(name).sin_port
+                                         : reinterpret_cast<sockaddr_in6&>(name).sin6_port);
+}
+
+}  // namespace
+
 // Not SO_REUSEPORT: with it two servers would share the port in silence.
-host::FileDescriptor listen_on(const std::string& host, std::uint16_t port, std::uint16_t& bound) {
+host::FileDescriptor listen_on(const std::string& host, std::uint16_t port) {
   addrinfo hints{};
   hints.ai_family = AF_UNSPEC;
   hints.ai_socktype = SOCK_STREAM;
@@ -68,15 +78,8 @@ host::FileDescriptor listen_on(const std::string& host, std::uint16_t port, std:
   if (!fd || bind(fd.get(), address->ai_addr, address->ai_addrlen) != 0 || listen(fd.get(), backlog) != 0) {
     cannot_listen(host, port, errno);
   }
-  sockaddr_storage name{};
-  socklen_t length = sizeof name;
-  getsockname(fd.get(), reinterpret_cast<sockaddr*>(&name), &length);
-  bound = ntohs(name.ss_family == AF_INET ? reinterpret_cast<sockaddr_in&>(name).sin_port
-                                          : reinterpret_cast<sockaddr_in6&>(name).sin6_port);
   return fd;
 }
-
-}  // namespace
 
 struct Responder::State {
   State(std::shared_ptr<Mailbox> to, std::uint64_t id, bool is_head, bool keep)
@@ -91,7 +94,8 @@ struct Responder::State {
 
   void answer(const Response& response) {
     if (!answered.exchange(true)) {
-      mailbox->put({connection, serialize(response, head, !keep_alive, host::SystemClock().now()), !keep_alive});
+      mailbox->put(
+          {connection, serialize(response, head, !keep_alive, host::SystemClock().now()), !keep_alive, response.hops});
     }
   }
 
@@ -115,10 +119,10 @@ struct Server::State {
     Responder respond;
   };
 
-  State(Options given, Handler to_call) : options(std::move(given)), handler(std::move(to_call)) {
+  State(Options given, host::FileDescriptor listener, Handler to_call)
+      : options(std::move(given)), handler(std::move(to_call)), port(port_of(listener)) {
     connections = std::make_unique<Connections>(
-        options, listen_on(options.host, options.port, port), mailbox,
-        [this](std::uint64_t id, Request request, bool keep_alive) {
+        options, std::move(listener), mailbox, [this](std::uint64_t id, Request request, bool keep_alive) {
           const bool head = request.method == "HEAD";
           std::lock_guard lock(mutex);
           // At most one job a connection, so the queue is bounded by the connections.
@@ -163,7 +167,10 @@ struct Server::State {
 };
 
 Server::Server(Options options, Handler handler)
-    : state_(std::make_unique<State>(std::move(options), std::move(handler))) {}
+    : Server(options, listen_on(options.host, options.port), std::move(handler)) {}
+
+Server::Server(Options options, host::FileDescriptor listener, Handler handler)
+    : state_(std::make_unique<State>(std::move(options), std::move(listener), std::move(handler))) {}
 
 Server::~Server() { stop(); }
 

@@ -16,6 +16,7 @@
 #include <string>
 
 #include "base/time.h"
+#include "host/file.h"
 #include "http/message.h"
 
 namespace kiln::http {
@@ -37,6 +38,11 @@ using Handler = std::function<void(Request request, Responder respond)>;
 // A handler that answers before it returns.
 Handler answering(std::function<Response(const Request&)> handler);
 
+// Listens on that address (not a name) and port; 0: a free one. A socket stays in the network namespace of the thread
+// that made it. Throws Error(held) naming the port, and the process that holds it if /proc shows it; Error(denied),
+// Error(io).
+host::FileDescriptor listen_on(const std::string& host, std::uint16_t port);
+
 class Server {
  public:
   struct Options {
@@ -44,6 +50,7 @@ class Server {
     std::uint16_t port = 0;          // 0: a free one
     std::size_t threads = 4;
     std::size_t connections_max = 1024;                    // one more is answered 503
+    std::size_t peer_connections_max = 0;                  // of one address; one more is closed. 0: no bound of its own
     std::size_t line_bytes_max = std::size_t{64} << 10;    // request line: presigned URLs with session tokens are long
     std::size_t header_bytes_max = std::size_t{64} << 10;  // all header fields
     std::size_t body_bytes_max = std::size_t{16} << 20;
@@ -52,9 +59,10 @@ class Server {
     Duration idle_timeout{75'000};   // between two requests
   };
 
-  // Binds and listens, so that `port` is known and connections queue; serves after `start`.
-  // Throws Error(held) naming the port, and the process that holds it if /proc shows it; Error(denied), Error(io).
+  // Binds and listens, so that `port` is known and connections queue; serves after `start`. Throws as `listen_on` does.
   Server(Options options, Handler handler);
+  // On a socket that listens already.
+  Server(Options options, host::FileDescriptor listener, Handler handler);
   ~Server();  // stops
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;

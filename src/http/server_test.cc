@@ -33,6 +33,8 @@ class Peer {
   void write(std::string_view text) {
     EXPECT_EQ(send(fd_.get(), text.data(), text.size(), MSG_NOSIGNAL), static_cast<ssize_t>(text.size()));
   }
+  // The server may have closed it already.
+  void try_write(std::string_view text) { send(fd_.get(), text.data(), text.size(), MSG_NOSIGNAL); }
   // Until `until` has been seen, or the end.
   std::string read(const std::string& until) {
     std::string text;
@@ -64,6 +66,41 @@ Server::Options quick() {
   Server::Options options;
   options.threads = 2;
   return options;
+}
+
+TEST(Server, ServesOnASocketThatListensAlready) {
+  host::FileDescriptor listener = listen_on("127.0.0.1", 0);
+  Server server(quick(), std::move(listener), answering(&echo));
+  server.start();
+  Peer peer(server.port());
+  peer.write("GET /x HTTP/1.1\r\nHost: h\r\n\r\n");
+  EXPECT_THAT(peer.read("."), StartsWith("HTTP/1.1 200 OK\r\n"));
+}
+
+TEST(Server, OneAddressHasSoManyConnectionsAndGetsThemBack) {
+  Server::Options options = quick();
+  options.peer_connections_max = 2;
+  Server server(options, answering(&echo));
+  server.start();
+  const std::string get = "GET /x HTTP/1.1\r\nHost: h\r\n\r\n";
+  Peer first(server.port());
+  first.write(get);
+  EXPECT_THAT(first.read("/x  ."), HasSubstr("200 OK"));
+  {
+    Peer second(server.port());
+    second.write(get);
+    EXPECT_THAT(second.read("/x  ."), HasSubstr("200 OK"));
+    Peer third(server.port());
+    EXPECT_EQ(third.read_all(), "<end>");
+  }
+  // The server sees an end when it comes to it.
+  std::string answer;
+  for (int tried = 0; tried < 1000 && answer.find("200 OK") == std::string::npos; ++tried) {
+    Peer again(server.port());
+    again.try_write(get);
+    answer = again.read("/x  .");
+  }
+  EXPECT_THAT(answer, HasSubstr("200 OK"));
 }
 
 TEST(Server, AnswersManyRequestsOnOneConnection) {

@@ -143,6 +143,9 @@ host::ProcessRef start_machine(const Place& place, Layers& layers, const Spec& s
   plan.root = disk.root;
   plan.read_only = disk.read_only;
   plan.binds = disk.binds;
+  plan.hypervisor_uuid = folder / "hypervisor-uuid";
+  write_quick_file(plan.hypervisor_uuid, hypervisor_uuid_of(spec.id) + "\n");
+  std::filesystem::permissions(plan.hypervisor_uuid, std::filesystem::perms(0444));  // everybody in the guest reads it
   plan.netns = namespace_path(plan.name);
   std::vector<std::string> command = supervisor_command(place, spec.id);
   const std::string program = host::find_program("systemd-nspawn");

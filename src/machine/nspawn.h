@@ -68,8 +68,12 @@ struct StartPlan {
   bool read_only = false;
   std::vector<std::pair<host::Path, std::string>> binds;  // folder of ours → folder of the machine
   host::Path netns;
+  host::Path hypervisor_uuid;  // file that is its /sys/hypervisor/uuid
 };
 std::string machine_id_of(const std::string& id);
+// By which software finds that it is on EC2:
+// https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/identify_ec2_instances.html
+std::string hypervisor_uuid_of(const std::string& id);
 std::vector<std::string> nspawn_arguments(const StartPlan& plan);
 // The same as a transient unit of systemd.
 std::vector<std::string> unit_arguments(const std::string& name, const Limits& limits,

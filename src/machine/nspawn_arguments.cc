@@ -24,6 +24,12 @@ std::string escape_colons(const std::string& path) {
 
 std::string machine_id_of(const std::string& id) { return sha256("machine-id of " + id).hex().substr(0, 32); }
 
+std::string hypervisor_uuid_of(const std::string& id) {
+  const std::string hex = sha256("hypervisor of " + id).hex();
+  return fmt::format("ec2{}-{}-{}-{}-{}", hex.substr(0, 5), hex.substr(5, 4), hex.substr(9, 4), hex.substr(13, 4),
+                     hex.substr(17, 12));
+}
+
 std::vector<std::string> nspawn_arguments(const StartPlan& plan) {
   std::vector<std::string> argv = {
       "systemd-nspawn", "--quiet", "--settings=no", "--register=no", "--keep-unit", "--link-journal=no",
@@ -42,6 +48,7 @@ std::vector<std::string> nspawn_arguments(const StartPlan& plan) {
   for (const auto& [ours, theirs] : plan.binds) {
     argv.push_back(fmt::format("--bind={}:{}", escape_colons(ours.string()), escape_colons(theirs)));
   }
+  argv.push_back(fmt::format("--bind-ro={}:/sys/hypervisor/uuid", escape_colons(plan.hypervisor_uuid.string())));
   argv.push_back("--boot");
   // In a container systemd reads init's own arguments as the kernel's command line.
   argv.insert(argv.end(), {"systemd.show_status=1", "systemd.mask=console-getty.service", "systemd.firstboot=0"});

@@ -27,6 +27,7 @@ StartPlan plan() {
   plan.machine_id = machine_id_of("i-1");
   plan.root = "/state/instances/i-1/root";
   plan.netns = "/run/netns/kiln7-i-1";
+  plan.hypervisor_uuid = "/state/instances/i-1/hypervisor-uuid";
   return plan;
 }
 
@@ -45,6 +46,15 @@ TEST(MachineId, IsAlwaysTheSameForAnInstanceAndNeverForTwo) {
   EXPECT_EQ(machine_id_of("i-1").size(), 32u);
   EXPECT_EQ(machine_id_of("i-1"), machine_id_of("i-1"));
   EXPECT_NE(machine_id_of("i-1"), machine_id_of("i-2"));
+}
+
+TEST(HypervisorUuid, BeginsWithEc2AndIsTheGuests) {
+  EXPECT_THAT(hypervisor_uuid_of("i-1"),
+              ::testing::MatchesRegex("ec2[0-9a-f]+-[0-9a-f]+-[0-9a-f]+-[0-9a-f]+-[0-9a-f]+"));
+  EXPECT_EQ(hypervisor_uuid_of("i-1").size(), 36u);
+  EXPECT_NE(hypervisor_uuid_of("i-1"), hypervisor_uuid_of("i-2"));
+  EXPECT_THAT(nspawn_arguments(plan()),
+              Contains("--bind-ro=/state/instances/i-1/hypervisor-uuid:/sys/hypervisor/uuid"));
 }
 
 TEST(NspawnArguments, TakeAwayTheMakingOfDevices) {

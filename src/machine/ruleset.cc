@@ -153,7 +153,8 @@ std::string ruleset(const std::vector<Port>& ports) {
 
   out += "  chain input {\n    type filter hook input priority 0; policy drop;\n";
   out += "    iifname \"lo\" accept\n    ct state established,related accept\n";
-  out += "    iifname \"v*\" icmp type echo-request accept\n  }\n";
+  out += "    iifname \"v*\" icmp type echo-request accept\n";
+  out += fmt::format("    iifname \"v*\" ip daddr {} tcp dport 80 accept\n  }}\n", kMetadataAddress);
 
   out += "  chain forward {\n    type filter hook forward priority 0; policy drop;\n";
   out += "    ct state invalid drop\n    ct state established,related accept\n";

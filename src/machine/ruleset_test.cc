@@ -57,6 +57,7 @@ table inet kiln {
     iifname "lo" accept
     ct state established,related accept
     iifname "v*" icmp type echo-request accept
+    iifname "v*" ip daddr 169.254.169.254 tcp dport 80 accept
   }
   chain forward {
     type filter hook forward priority 0; policy drop;

@@ -170,6 +170,9 @@ class Supervisor {
     if (!cgroup_.empty()) write_text(cgroup_ / "cgroup.procs", "0");
     write_text("/proc/self/oom_score_adj", "0");
     ::setenv("NOTIFY_SOCKET", notify_address_.c_str(), 1);
+    // A /sys of its own, in which there is a place for hypervisor/uuid; /proc/sys/net is then writable too: the
+    // settings of the machine's own network namespace, as on a computer.
+    ::setenv("SYSTEMD_NSPAWN_API_VFS_WRITABLE", "network", 1);
     ::dup2(ends[1], 1);
     ::dup2(ends[1], 2);
     sigset_t none;

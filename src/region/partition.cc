@@ -5,8 +5,12 @@
 #include <utility>
 #include <vector>
 
+#include <fmt/format.h>
 #include "region/aws_regions.h"
 #include "region/ec2/ec2.h"
+
+#include "base/error.h"
+#include "machine/ruleset.h"
 #include "region/front/front_door.h"
 #include "region/region.h"
 #include "region/shares.h"
@@ -17,6 +21,7 @@ namespace {
 constexpr const char* kRegionTable = "region";  // "<account>/<name>" of each that was called, home too
 
 constexpr const char* kAccountTable = "account";
+constexpr int kMetadataPort = 80;
 
 using Name = std::pair<std::string, std::string>;  // account, region
 
@@ -66,8 +71,8 @@ struct Partition::State {
         : tables(all.parts.journal, name == all.home ? "" : text_of(name) + "/"),
           region({all.parts.loop, all.parts.random, tables, all.parts.store, all.parts.machines, all.networks.add(),
                   all.balancers.add(), all.parts.prober, all.addresses, all.iam_of(name.first), all.keyring,
-                  [&all](const std::string& account) { return &all.iam_of(account); }, all.parts.say, all.parameter_key,
-                  all.describe_delay},
+                  [&all](const std::string& account) { return &all.iam_of(account); }, all.parts.base_images,
+                  all.parts.say, all.parameter_key, all.describe_delay},
                  name.first, name.second) {}
     PrefixedTables tables;
     Region region;
@@ -109,6 +114,19 @@ struct Partition::State {
     return made;
   }
 
+  // Whoever has the VPC serves its metadata inside of it.
+  void network_changed(const std::string& vpc, bool there) {
+    for (auto& [name, place] : places) {
+      try {
+        place.region.network_changed(vpc, there, [this](const std::string& id) {
+          return parts.network.listen(id, machine::kMetadataAddress, kMetadataPort);
+        });
+      } catch (const Error& error) {
+        parts.say(fmt::format("instances of {} have no metadata: {}", vpc, error.what()));
+      }
+    }
+  }
+
   PartitionParts parts;
   Name home;
   std::string parameter_key;
@@ -133,6 +151,7 @@ void Partition::open() {
   for (const auto& [text, nothing] : s.parts.journal.load(kRegionTable)) s.add(name_of(text));
   for (auto& [name, place] : s.places) place.region.load();
   for (auto& [name, place] : s.places) place.region.connect();
+  s.parts.network.on_change([&s](const std::string& vpc, bool there) { s.network_changed(vpc, there); });
   s.networks.open();
   s.balancers.open();
   s.parts.machines.on_exit([&s](const machine::Exit& exit) {

@@ -15,6 +15,7 @@
 #include "http/message.h"
 #include "machine/machine.h"
 #include "machine/network.h"
+#include "region/ec2/base_images.h"
 #include "region/elb/balancer.h"
 #include "region/elb/prober.h"
 #include "region/front/request_log.h"
@@ -46,6 +47,7 @@ struct PartitionParts {
   elb::Balancer& balancer;
   elb::Prober& prober;
   RequestLog& log;
+  ec2::BaseImages* base_images = nullptr;  // null: no public images
   // Takes what goes wrong and is tried again, a line each; the control plane's stderr is its log.
   std::function<void(const std::string& line)> say = [](const std::string& line) { std::cerr << line << std::endl; };
 };

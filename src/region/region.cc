@@ -11,6 +11,7 @@
 #include "region/elb/handlers.h"
 #include "region/iam/ec2_profiles.h"
 #include "region/iam/handlers.h"
+#include "region/imds/imds.h"
 #include "region/ssm/handlers.h"
 #include "wire/shape.h"
 
@@ -71,6 +72,7 @@ struct Region::State {
         late(parts.tables, parts.loop, parts.describe_delay),
         ec2(parts.loop, parts.random, parts.describe_delay > Duration(0) ? late : parts.tables, parts.machines,
             parts.network, placements, parts.addresses, ec2_options(parts, account, name)),
+        imds(parts.loop, parts.random, parts.tables, ec2),
         eyes(ec2),
         elb(parts.loop, parts.random, parts.tables, eyes, parts.balancer, parts.prober, parts.addresses,
             elb_options(account, name)),
@@ -89,6 +91,14 @@ struct Region::State {
     ssm::serve(handlers, commands);
     ssm::serve(handlers, parameters);
     ec2.set_instance_profiles(iam::ec2_profiles(parts.iam));
+    imds.set_roles([&own = parts.iam](const ec2::Instance& instance) -> std::optional<iam::RoleCredentials> {
+      try {
+        return own.instance_credentials(instance.profile->arn, instance.id);
+      } catch (const ApiError&) {
+        return std::nullopt;  // its role does not trust EC2
+      }
+    });
+    parameters.set_public([this] { return ec2.public_parameters(); });
     // Rules that name a load balancer's security group let the balancer's own addresses in.
     ec2.set_balancer_uses([this](const std::string& id) { return elb.uses(id); });
     elb.on_load_balancer_change([this] { ec2.network_changed(); });
@@ -114,6 +124,7 @@ struct Region::State {
     out.region = name;
     out.account = account;
     out.say = parts.say;
+    out.base_images = parts.base_images;
     return out;
   }
   static elb::Options elb_options(const std::string& account, const std::string& name) {
@@ -128,6 +139,7 @@ struct Region::State {
   LateTables late;
   ec2::Ec2 ec2;
   std::shared_ptr<ec2::Ec2> replica;  // null without a delay
+  imds::Imds imds;
   Ec2Eyes eyes;
   elb::Elb elb;
   autoscaling::JournalRecords records;
@@ -149,6 +161,7 @@ void Region::load() {
   if (state_->replica) state_->replica->read(state_->late);
   state_->elb.open();
   state_->parameters.open();
+  state_->imds.open();
 }
 
 std::vector<machine::Spec> Region::machines() const { return state_->ec2.machines(); }
@@ -158,6 +171,15 @@ void Region::resume(const std::vector<std::string>& alive) {
   state_->ec2.resume(alive);
   state_->autoscaling.open();
   state_->commands.open();
+}
+
+void Region::network_changed(const std::string& vpc, bool there, const ListenIn& listen_in) {
+  if (!there) {
+    state_->imds.close(vpc);
+  } else if (state_->ec2.vpcs().vpcs().contains(vpc)) {
+    // There is none in a network that is simulated.
+    if (host::FileDescriptor socket = listen_in(vpc)) state_->imds.listen(vpc, std::move(socket));
+  }
 }
 
 void Region::machine_ended(const machine::Exit& exit) { state_->ec2.machine_ended(exit); }

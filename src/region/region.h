@@ -10,10 +10,12 @@
 #include <string>
 #include <vector>
 
+#include "host/file.h"
 #include "host/loop.h"
 #include "host/random.h"
 #include "machine/machine.h"
 #include "machine/network.h"
+#include "region/ec2/base_images.h"
 #include "region/elb/balancer.h"
 #include "region/elb/prober.h"
 #include "region/handlers.h"
@@ -44,6 +46,7 @@ struct RegionParts {
   iam::Iam& iam;  // its account's
   const iam::Keyring& keyring;
   sts::IamOf iam_of;                                 // other accounts'
+  ec2::BaseImages* base_images;                      // null: no public images
   std::function<void(const std::string& line)> say;  // what goes wrong and is tried again
   std::string parameter_key;                         // 32 bytes: what Parameter Store's secret values are sealed with
   Duration describe_delay{0};                        // EC2's describe calls see what was so that long ago
@@ -61,6 +64,10 @@ class Region {
   void resume(const std::vector<std::string>& alive);
 
   void machine_ended(const machine::Exit& exit);
+  // The network of a VPC has come or goes; of ours or of others. `listen_in` makes the socket that its metadata is
+  // served on.
+  using ListenIn = std::function<host::FileDescriptor(const std::string& vpc)>;
+  void network_changed(const std::string& vpc, bool there, const ListenIn& listen_in);
   const Handlers& handlers() const;
 
   // What EC2 shows to other accounts and regions, and what it sees of them. Before `load`.

@@ -116,7 +116,7 @@ void World::start_region() {
     return machines_.http_status_at(probe.address, probe.port, probe.path, probe.vpc);
   });
   region_ = std::make_unique<region::Partition>(
-      region::PartitionParts{*life_, random_, journal_, store_, watched_, network_, balancer_, *prober_, log_},
+      region::PartitionParts{*life_, random_, journal_, store_, watched_, network_, balancer_, *prober_, log_, nullptr},
       region::PartitionOptions{"us-east-1", "123456789012", kAccessKey, kSecretKey});
   region_->open();
 }

@@ -21,6 +21,7 @@ struct Reply {
   std::uint64_t connection = 0;
   std::string bytes;
   bool close = false;
+  int hops = 0;  // as Response has it
 };
 
 // Where answers are left for the sockets' thread; outlives it, for responders that come late.
@@ -66,6 +67,7 @@ class Connections {
   void refuse(Connection& connection, const ParseFailure& failure);
   void linger(Connection& connection);
   void close(std::uint64_t id);
+  void set_hops(Connection& connection, int hops);
   void set_deadline(Connection& connection, Duration from_now);
   void end_the_late();
   int wait_ms() const;
@@ -78,9 +80,10 @@ class Connections {
   std::shared_ptr<Mailbox> mailbox_;
   OnRequest on_request_;
   std::unordered_map<std::uint64_t, std::unique_ptr<Connection>> connections_;
-  std::uint64_t next_id_ = 2;  // 0 is the listener, 1 the mailbox
-  Duration next_look_;         // when the next deadline may have passed
-  bool accept_again_ = false;  // out of descriptors: try at the next look
+  std::unordered_map<std::string, std::size_t> of_peer_;  // how many of them each address has
+  std::uint64_t next_id_ = 2;                             // 0 is the listener, 1 the mailbox
+  Duration next_look_;                                    // when the next deadline may have passed
+  bool accept_again_ = false;                             // out of descriptors: try at the next look
   std::atomic<bool> stopping_{false};
   std::atomic<std::int64_t> stop_by_ms_{0};
 };

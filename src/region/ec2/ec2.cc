@@ -35,6 +35,7 @@ Ec2::Ec2(host::Loop& loop, host::Random& random, Tables& journal, machine::Machi
 Ec2::~Ec2() = default;
 
 void Ec2::read(const Tables& tables) {
+  state_->list_base_images();
   for (const char* table :
        {kInstanceTable, kImageTable, kVolumeTable, kSnapshotTable, kTemplateTable, kGroupTable, kKeyTable, kTokenTable,
         kAddressTable, kVpcTable, kSubnetTable, kRouteTable, kGatewayTable}) {

@@ -19,6 +19,7 @@
 #include "host/random.h"
 #include "machine/machine.h"
 #include "machine/network.h"
+#include "region/ec2/base_images.h"
 #include "region/ec2/model.h"
 #include "region/ec2/placements.h"
 #include "region/ec2/vpcs.h"
@@ -34,6 +35,7 @@ struct Options {
   Duration end_deadline{10'000};
   // What goes wrong and is tried again, in a line; for the region's log.
   std::function<void(const std::string& line)> say = [](const std::string&) {};
+  BaseImages* base_images = nullptr;    // must outlive it; null: the region has no public images
   Duration keep_terminated{3'600'000};  // how long a terminated instance is shown: about an hour, as AWS says
 };
 
@@ -127,6 +129,8 @@ class Ec2 {
   };
   void modify_instance(const std::string& id, const InstanceChanges& changes);
   std::string console_output(const std::string& id) const;
+  // Of an instance that is not terminated. Throws ApiError InvalidParameterValue.
+  const Instance& modify_metadata_options(const std::string& id, const MetadataWish& wish);
   // Instance profiles. Who knows them is IAM: null when there is none of that ARN or name.
   using FindProfile = std::function<std::optional<InstanceProfile>(const ProfileSpec&)>;
   void set_instance_profiles(FindProfile find);
@@ -188,6 +192,9 @@ class Ec2 {
   std::string resolved_image(const std::string& image_id) const;
   // Gives a parameter's value; throws ApiError.
   void set_image_parameter(std::function<std::string(const std::string& parameter)> value);
+  const std::map<std::string, Image>& public_images() const;  // those of BaseImages, the same in every account
+  // Parameters of Systems Manager that everybody may read, and that lead to public images: name → AMI id.
+  std::map<std::string, std::string> public_parameters() const;
 
   // Launch templates.
   const LaunchTemplate& create_launch_template(const std::string& name, const std::string& description,

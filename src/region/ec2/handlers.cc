@@ -18,6 +18,7 @@ void serve(Handlers& handlers, Ec2& ec2) {
   serve_launch_templates(handlers, ec2);
   serve_security_groups(handlers, ec2);
   serve_network(handlers, ec2);
+  serve_metadata_options(handlers, ec2);
   serve_tags_and_keys(handlers, ec2);
   serve_vpcs(handlers, ec2);
   serve_routes(handlers, ec2);

@@ -18,6 +18,7 @@ void serve_disks(Handlers& handlers, Ec2& ec2);
 void serve_launch_templates(Handlers& handlers, Ec2& ec2);
 void serve_security_groups(Handlers& handlers, Ec2& ec2);
 void serve_network(Handlers& handlers, Ec2& ec2);
+void serve_metadata_options(Handlers& handlers, Ec2& ec2);
 void serve_tags_and_keys(Handlers& handlers, Ec2& ec2);
 void serve_vpcs(Handlers& handlers, Ec2& ec2);
 void serve_routes(Handlers& handlers, Ec2& ec2);

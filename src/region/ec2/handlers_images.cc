@@ -139,6 +139,10 @@ w::DescribeImagesResult describe(const Call& call, const Ec2& ec2, const w::Desc
     if (deprecated && image.owner != own && !named && !input.include_deprecated.value_or(false)) return false;
     return matches(input.filters, image.tags, [&](const std::string& name) { return filter_values(image, name); });
   };
+  std::map<std::string, const Image*> all;
+  for (const auto* images : {&ec2.images(), &ec2.public_images()}) {
+    for (const auto& [id, image] : *images) all.emplace(id, &image);
+  }
   w::DescribeImagesResult answer;
   Page page(input.max_results, input.next_token, 1);
   for (const Image* image : ec2.visible_images()) {

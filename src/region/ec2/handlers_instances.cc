@@ -6,6 +6,7 @@
 #include "base/encoding.h"
 #include "region/ec2/filters.h"
 #include "region/ec2/handlers_disks.h"
+#include "region/ec2/handlers_metadata.h"
 #include "region/ec2/state.h"
 
 namespace kiln::region::ec2 {
@@ -122,6 +123,7 @@ w::Instance to_wire(const Ec2& ec2, const Instance& instance) {
   out.placement->tenancy = "default";
   out.monitoring.emplace();
   out.monitoring->state = "disabled";
+  out.metadata_options = to_wire(instance.metadata);
   if (!instance.key_name.empty()) out.key_name = instance.key_name;
   if (!instance.reason_code.empty()) out.state_reason = w::StateReason{instance.reason_code, instance.reason_message};
   out.tags = kiln::region::ec2::to_wire(instance.tags);
@@ -316,7 +318,8 @@ RunRequest request_of(const w::RunInstancesRequest& input) {
                                 "DisableApiTermination",
                                 "DisableApiStop",
                                 "IamInstanceProfile",
-                                "BlockDeviceMappings"});
+                                "BlockDeviceMappings",
+                                "MetadataOptions"});
   RunRequest request;
   request.min_count = static_cast<int>(std::min<std::int64_t>(input.min_count.value_or(1), 100'000));
   request.max_count = static_cast<int>(std::min<std::int64_t>(input.max_count.value_or(1), 100'000));
@@ -337,6 +340,7 @@ RunRequest request_of(const w::RunInstancesRequest& input) {
   data.profile = profile_spec(input.iam_instance_profile);
   data.ebs_optimized = input.ebs_optimized;
   if (input.monitoring) data.monitoring = input.monitoring->enabled;
+  if (input.metadata_options) data.metadata = metadata_wish_of(*input.metadata_options);
   data.security_group_ids = input.security_group_ids;
   data.security_groups = input.security_groups;
   data.termination_protected = input.disable_api_termination;

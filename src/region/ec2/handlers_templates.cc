@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "region/ec2/filters.h"
 #include "region/ec2/handlers_disks.h"
+#include "region/ec2/handlers_metadata.h"
 #include "region/ec2/state.h"
 
 namespace kiln::region::ec2 {
@@ -25,7 +26,7 @@ LaunchData data_of(const w::RequestLaunchTemplateData& input) {
       *w::CreateLaunchTemplateVersion::operation().input, "LaunchTemplateData", &input,
       {"ImageId", "InstanceType", "KeyName", "UserData", "SecurityGroupIds", "SecurityGroups", "TagSpecifications",
        "InstanceInitiatedShutdownBehavior", "EbsOptimized", "Monitoring", "Placement", "NetworkInterfaces",
-       "DisableApiTermination", "DisableApiStop", "IamInstanceProfile", "BlockDeviceMappings"});
+       "DisableApiTermination", "DisableApiStop", "IamInstanceProfile", "BlockDeviceMappings", "MetadataOptions"});
   LaunchData data;
   data.devices = devices_of(input.block_device_mappings);
   data.image_id = input.image_id;
@@ -36,6 +37,7 @@ LaunchData data_of(const w::RequestLaunchTemplateData& input) {
   data.profile = profile_spec(input.iam_instance_profile);
   data.ebs_optimized = input.ebs_optimized;
   if (input.monitoring) data.monitoring = input.monitoring->enabled;
+  if (input.metadata_options) data.metadata = metadata_wish_of(*input.metadata_options);
   if (input.placement) {
     only_within(*member_shape(*w::CreateLaunchTemplateVersion::operation().input, "LaunchTemplateData"), "Placement",
                 &*input.placement, {"AvailabilityZone"});
@@ -68,6 +70,13 @@ w::ResponseLaunchTemplateData to_wire(const LaunchData& data) {
   }
   out.ebs_optimized = data.ebs_optimized;
   if (data.monitoring) out.monitoring.emplace().enabled = data.monitoring;
+  if (data.metadata != MetadataWish{}) {
+    auto& options = out.metadata_options.emplace();
+    options.http_tokens = data.metadata.tokens;
+    options.http_endpoint = data.metadata.endpoint;
+    options.instance_metadata_tags = data.metadata.tags;
+    options.http_put_response_hop_limit = data.metadata.hop_limit;
+  }
   if (data.zone) out.placement.emplace().availability_zone = data.zone;
   out.disable_api_termination = data.termination_protected;
   out.disable_api_stop = data.stop_protected;

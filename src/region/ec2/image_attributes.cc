@@ -45,21 +45,25 @@ const Image& Ec2::image(const std::string& id) const {
 Image& Ec2::State::own_image(const std::string& id) {
   const auto own = images.find(id);
   if (own != images.end()) return own->second;
-  if (foreign_images) {
-    for (const Image* other : foreign_images()) {
-      if (other->id == id) throw ApiError("AuthFailure", fmt::format("Not authorized for image:{}", id), 403);
-    }
+  for (const Image* other : others_images()) {
+    if (other->id == id) throw ApiError("AuthFailure", fmt::format("Not authorized for image:{}", id), 403);
   }
   if (!well_formed(id, "ami-")) throw ApiError("InvalidAMIID.Malformed", fmt::format("Invalid id: \"{}\"", id));
   throw ApiError("InvalidAMIID.NotFound", fmt::format("The image id '[{}]' does not exist", id));
 }
 
+std::vector<const Image*> Ec2::State::others_images() const {
+  std::vector<const Image*> all;
+  for (const auto& [id, image] : public_images) all.push_back(&image);
+  if (!foreign_images) return all;
+  for (const Image* image : foreign_images()) all.push_back(image);
+  return all;
+}
+
 std::vector<const Image*> Ec2::visible_images() const {
   std::vector<const Image*> all;
   for (const auto& [id, image] : state_->images) all.push_back(&image);
-  if (!state_->foreign_images) return all;
-  const std::vector<const Image*> others = state_->foreign_images();
-  all.insert(all.end(), others.begin(), others.end());
+  for (const Image* image : state_->others_images()) all.push_back(image);
   std::ranges::sort(all, {}, &Image::id);
   return all;
 }

@@ -93,6 +93,8 @@ std::vector<const Instance*> Ec2::run_instances(const RunRequest& request) {
   const Place place = place_of(*this, request, data);
   const Subnet& subnet = *place.subnet;
   Tags tags = data.tags.contains("instance") ? data.tags.at("instance") : Tags();
+  MetadataOptions metadata;
+  apply_metadata(metadata, data.metadata, tags);
   if (!request.client_token.empty() && request.client_token.size() > 64) {
     throw ApiError("InvalidParameterValue", "A client token has at most 64 characters");
   }
@@ -109,6 +111,7 @@ std::vector<const Instance*> Ec2::run_instances(const RunRequest& request) {
     instance.image = image.digest;
     instance.type = type_name;
     instance.key_name = data.key_name.value_or("");
+    if (data.key_name) instance.public_key = s.keys.at(*data.key_name).public_key;
     instance.vpc_id = subnet.vpc_id;
     instance.subnet_id = subnet.id;
     instance.zone = subnet.zone;
@@ -144,6 +147,7 @@ std::vector<const Instance*> Ec2::run_instances(const RunRequest& request) {
     instance.ebs_optimized = data.ebs_optimized.value_or(false);
     instance.security_groups = place.groups;
     instance.user_data = data.user_data.value_or("");
+    instance.metadata = metadata;
     instance.shutdown_behavior = data.shutdown_behavior.value_or("stop");
     if (data.profile) instance.profile = s.associate(*data.profile);
     instance.client_token = request.client_token;
@@ -273,6 +277,7 @@ void Ec2::State::advance(const std::string& id) {
     }
   };
 
+  if (instance.state == InstanceState::pending && instance.image.empty()) return await_image(instance);
   if (instance.state == InstanceState::pending) {
     instance.busy = true;
     auto started = then(id, [this](Instance& one, std::exception_ptr failure) {
@@ -384,7 +389,7 @@ std::vector<machine::Spec> Ec2::machines() const {
   for (const auto& [id, instance] : state_->instances) {
     if (instance.gone()) continue;
     try {
-      known.push_back(state_->spec_of(instance));
+      known.push_back(state_->spec_of(instance, !instance.image.empty()));
     } catch (const Error&) {
       // What runs goes on without its image; what must be started fails then, and says why.
       known.push_back(state_->spec_of(instance, false));

@@ -43,27 +43,46 @@ std::string ssh_number(EVP_PKEY* key, const char* name) {
   return ssh_string(bytes);
 }
 
-std::string public_line(EVP_PKEY* key, const std::string& type) {
-  std::string blob;
-  if (type == "rsa") {
-    blob = ssh_string("ssh-rsa") + ssh_number(key, "e") + ssh_number(key, "n");
-    return "ssh-rsa " + base64_encode(blob);
-  }
-  unsigned char raw[32];
-  std::size_t size = sizeof raw;
-  EVP_PKEY_get_raw_public_key(key, raw, &size);
-  blob = ssh_string("ssh-ed25519") + ssh_string({reinterpret_cast<char*>(raw), size});
-  return "ssh-ed25519 " + base64_encode(blob);
+// Of an Ed25519 key: the half that everybody may know, and the other one.
+std::string raw_public(EVP_PKEY* key) {
+  std::string raw(32, '\0');
+  std::size_t size = raw.size();
+  EVP_PKEY_get_raw_public_key(key, reinterpret_cast<unsigned char*>(raw.data()), &size);
+  return raw;
+}
+std::string raw_private(EVP_PKEY* key) {
+  std::string raw(32, '\0');
+  std::size_t size = raw.size();
+  EVP_PKEY_get_raw_private_key(key, reinterpret_cast<unsigned char*>(raw.data()), &size);
+  return raw;
 }
 
-std::string private_pem(EVP_PKEY* key) {
+std::string public_blob(EVP_PKEY* key, const std::string& type) {
+  if (type == "rsa") return ssh_string("ssh-rsa") + ssh_number(key, "e") + ssh_number(key, "n");
+  return ssh_string("ssh-ed25519") + ssh_string(raw_public(key));
+}
+
+std::string public_line(EVP_PKEY* key, const std::string& type) {
+  return "ssh-" + type + " " + base64_encode(public_blob(key, type));
+}
+
+// OpenSSH's own form, the only one in which it reads Ed25519 keys: PROTOCOL.key of its sources. `check` is any number.
+std::string openssh_pem(EVP_PKEY* key, const std::string& check, const std::string& comment) {
+  const std::string blob = public_blob(key, "ed25519");
+  std::string secret = check + check + blob + ssh_string(raw_private(key) + raw_public(key)) + ssh_string(comment);
+  for (char pad = 1; secret.size() % 8 != 0; ++pad) secret += pad;
+  const std::string one("\0\0\0\1", 4);
+  const std::string text = base64_encode(std::string("openssh-key-v1\0", 15) + ssh_string("none") + ssh_string("none") +
+                                         ssh_string("") + one + ssh_string(blob) + ssh_string(secret));
+  std::string pem = "-----BEGIN OPENSSH PRIVATE KEY-----\n";
+  for (std::size_t at = 0; at < text.size(); at += 70) pem += text.substr(at, 70) + "\n";
+  return pem + "-----END OPENSSH PRIVATE KEY-----\n";
+}
+
+// PKCS #1, as EC2 hands them out.
+std::string rsa_pem(EVP_PKEY* key) {
   std::unique_ptr<BIO, decltype(&BIO_free)> memory(BIO_new(BIO_s_mem()), BIO_free);
-  // RSA keys in the form that every SSH client reads (PKCS #1), as EC2 hands them out; others as PKCS #8.
-  if (EVP_PKEY_base_id(key) == EVP_PKEY_RSA) {
-    PEM_write_bio_PrivateKey_traditional(memory.get(), key, nullptr, nullptr, 0, nullptr, nullptr);
-  } else {
-    PEM_write_bio_PKCS8PrivateKey(memory.get(), key, nullptr, nullptr, 0, nullptr, nullptr);
-  }
+  PEM_write_bio_PrivateKey_traditional(memory.get(), key, nullptr, nullptr, 0, nullptr, nullptr);
   char* data = nullptr;
   long size = BIO_get_mem_data(memory.get(), &data);
   return {data, static_cast<std::size_t>(size)};
@@ -114,7 +133,7 @@ Ec2::NewKeyPair Ec2::create_key_pair(const std::string& name, const std::string&
   pair.tags = tags;
   KeyPair& kept = s.keys[name] = pair;
   s.save(kept);
-  return {&kept, private_pem(key.get())};
+  return {&kept, type == "ed25519" ? openssh_pem(key.get(), s.random.hex(4), name) : rsa_pem(key.get())};
 }
 
 const KeyPair& Ec2::import_key_pair(const std::string& name, const std::string& public_key, const Tags& tags) {

@@ -81,6 +81,10 @@ LaunchData merge(const LaunchData& base, const LaunchData& over) {
     std::erase_if(out.devices, [&](const BlockDevice& below) { return below.name == device.name; });
     out.devices.push_back(device);
   }
+  take(out.metadata.tokens, over.metadata.tokens);
+  take(out.metadata.endpoint, over.metadata.endpoint);
+  take(out.metadata.tags, over.metadata.tags);
+  take(out.metadata.hop_limit, over.metadata.hop_limit);
   return out;
 }
 
@@ -114,6 +118,11 @@ std::string text_of(const LaunchData& data) {
   if (data.termination_protected || data.stop_protected) {
     add_flag(data.termination_protected);
     add_flag(data.stop_protected);
+  }
+  if (data.metadata != MetadataWish()) {
+    for (const auto& field : {data.metadata.tokens, data.metadata.endpoint, data.metadata.tags})
+      add(field.value_or("-"));
+    add(std::to_string(data.metadata.hop_limit.value_or(0)));
   }
   if (data.interface) {
     for (const auto& field :

@@ -59,6 +59,23 @@ struct InterfaceData {
   bool operator==(const InterfaceData&) const = default;
 };
 
+// What a request says of the metadata service's options; the rest stays as it is.
+struct MetadataWish {
+  std::optional<std::string> tokens;    // "optional", "required"
+  std::optional<std::string> endpoint;  // "enabled", "disabled"
+  std::optional<std::string> tags;      // "enabled", "disabled"
+  std::optional<int> hop_limit;         // 1 to 64
+  bool operator==(const MetadataWish&) const = default;
+};
+
+// What an instance may ask its metadata service, with EC2's defaults.
+struct MetadataOptions {
+  bool enabled = true;
+  bool tokens_required = false;
+  bool tags = false;
+  int hop_limit = 1;
+};
+
 // What RunInstances and a launch template's version may say of an instance.
 struct LaunchData {
   std::optional<std::string> image_id;
@@ -77,6 +94,7 @@ struct LaunchData {
   std::optional<bool> stop_protected;
   std::map<std::string, Tags> tags;  // by resource type: "instance", "volume"
   std::vector<BlockDevice> devices;  // one a name
+  MetadataWish metadata;
   bool operator==(const LaunchData&) const = default;
 };
 // `over` wins wherever it says something; tags of one resource type are replaced as a whole.
@@ -91,9 +109,12 @@ struct Instance {
   std::string reservation_id;
   int launch_index = 0;
   std::string image_id;
-  Digest image;  // the manifest's, so that a deregistered AMI's instances can start again
+  // The manifest's, so that a deregistered AMI's instances can start again. Empty: of a base image that is not made
+  // yet.
+  Digest image;
   std::string type;
   std::string key_name;
+  std::string public_key;  // of that pair when it was launched, OpenSSH's line
   std::string subnet_id;
   std::string zone;
   std::string private_address;
@@ -104,6 +125,7 @@ struct Instance {
   Tags interface_tags;
   std::vector<std::string> security_groups;  // ids
   std::string user_data;
+  MetadataOptions metadata;
   std::string shutdown_behavior = "stop";
   std::optional<ProfileAssociation> profile;
   bool termination_protected = false;  // DisableApiTermination

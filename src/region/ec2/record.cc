@@ -25,6 +25,38 @@ InterfaceData interface_data_of(const json& from) {
   return data;
 }
 
+json to_json(const MetadataWish& wish) {
+  return {{"tokens", maybe(wish.tokens)},
+          {"endpoint", maybe(wish.endpoint)},
+          {"tags", maybe(wish.tags)},
+          {"hop_limit", maybe(wish.hop_limit)}};
+}
+
+MetadataWish metadata_wish_of(const json& from) {
+  MetadataWish wish;
+  wish.tokens = maybe_of<std::string>(from.at("tokens"));
+  wish.endpoint = maybe_of<std::string>(from.at("endpoint"));
+  wish.tags = maybe_of<std::string>(from.at("tags"));
+  wish.hop_limit = maybe_of<int>(from.at("hop_limit"));
+  return wish;
+}
+
+json to_json(const MetadataOptions& options) {
+  return {{"enabled", options.enabled},
+          {"tokens_required", options.tokens_required},
+          {"tags", options.tags},
+          {"hop_limit", options.hop_limit}};
+}
+
+MetadataOptions metadata_options_of(const json& from) {
+  MetadataOptions options;
+  from.at("enabled").get_to(options.enabled);
+  from.at("tokens_required").get_to(options.tokens_required);
+  from.at("tags").get_to(options.tags);
+  from.at("hop_limit").get_to(options.hop_limit);
+  return options;
+}
+
 json to_json(const LaunchData& data) {
   json devices = json::array();
   for (const BlockDevice& device : data.devices) devices.push_back(to_json(device));
@@ -43,7 +75,8 @@ json to_json(const LaunchData& data) {
           {"termination_protected", maybe(data.termination_protected)},
           {"stop_protected", maybe(data.stop_protected)},
           {"tags", data.tags},
-          {"devices", devices}};
+          {"devices", devices},
+          {"metadata", to_json(data.metadata)}};
 }
 
 LaunchData launch_data_of(const json& from) {
@@ -69,6 +102,7 @@ LaunchData launch_data_of(const json& from) {
   from.at("tags").get_to(data.tags);
   // A record of before they were kept has none.
   for (const json& device : from.value("devices", json::array())) data.devices.push_back(block_device_of(device));
+  if (from.contains("metadata")) data.metadata = metadata_wish_of(from.at("metadata"));
   return data;
 }
 
@@ -103,6 +137,7 @@ std::string write_record(const Instance& value) {
               {"image", text_of(value.image)},
               {"type", value.type},
               {"key_name", value.key_name},
+              {"public_key", value.public_key},
               {"subnet_id", value.subnet_id},
               {"zone", value.zone},
               {"private_address", value.private_address},
@@ -110,6 +145,7 @@ std::string write_record(const Instance& value) {
               {"public_address", value.public_address},
               {"security_groups", value.security_groups},
               {"user_data", value.user_data},
+              {"metadata", to_json(value.metadata)},
               {"shutdown_behavior", value.shutdown_behavior},
               {"profile", to_json(value.profile)},
               {"client_token", value.client_token},
@@ -147,6 +183,7 @@ Instance read_instance(const std::string& text) {
     value.image = digest_of(from.at("image"));
     from.at("type").get_to(value.type);
     from.at("key_name").get_to(value.key_name);
+    value.public_key = from.value("public_key", "");
     from.at("subnet_id").get_to(value.subnet_id);
     from.at("zone").get_to(value.zone);
     from.at("private_address").get_to(value.private_address);
@@ -154,6 +191,7 @@ Instance read_instance(const std::string& text) {
     from.at("public_address").get_to(value.public_address);
     from.at("security_groups").get_to(value.security_groups);
     from.at("user_data").get_to(value.user_data);
+    if (from.contains("metadata")) value.metadata = metadata_options_of(from.at("metadata"));
     from.at("shutdown_behavior").get_to(value.shutdown_behavior);
     if (auto it = from.find("profile"); it != from.end()) value.profile = profile_of(*it);
     from.at("client_token").get_to(value.client_token);

@@ -50,6 +50,8 @@ struct Ec2::State {
   int capturing = 0;  // disks being read now
   std::function<std::vector<const Image*>()> foreign_images;
   std::function<const Ec2*(const std::string& region)> other_regions;
+  std::map<std::string, Image> public_images;
+  std::map<std::string, std::set<std::string>> awaiting_image;  // public image that is being made → instances that wait for it
   std::map<std::string, LaunchTemplate> templates;
   std::map<std::string, std::string> template_tokens;  // client token → "<id>:<version>:<digest of the request>"
   std::map<std::string, SecurityGroup> groups;
@@ -115,9 +117,15 @@ struct Ec2::State {
 
   // images.cc
   Image& own_image(const std::string& id);
+  std::vector<const Image*> others_images() const;  // public ones, and those that others share with this account
   // What each of them begins with; `devices` has the root's, with its snapshot.
   Image new_image(const std::string& name, const std::string& description, const std::string& root_device) const;
   void give_root_snapshot(Image& image);
+
+  // base_images.cc
+  void list_base_images();
+  void await_image(const Instance& instance);  // has its public image made, and goes on with the instance then
+  void image_made(const std::string& image_id, const std::exception_ptr& failure, const Digest& digest);
 
   // addresses.cc
   std::string take_address(const Subnet& subnet);
@@ -169,6 +177,10 @@ void check_user_data(const std::optional<std::string>& user_data);
 
 // Throws ApiError for tags that AWS refuses: over 50, "aws:", over long keys and values.
 void check_tags(const Tags& tags);
+// Throws ApiError for values that EC2 does not know, and for tags that then cannot be served.
+void apply_metadata(MetadataOptions& options, const MetadataWish& wish, const Tags& tags);
+// Throws ApiError for a key that cannot be a part of a metadata path.
+void check_metadata_tags(const Tags& tags);
 // Whether an id has the form "<prefix><8 or 17 hex digits>".
 bool well_formed(const std::string& id, const std::string& prefix);
 

@@ -75,6 +75,7 @@ void Ec2::create_tags(const std::vector<std::string>& ids, const Tags& tags) {
       Tags own = merged;
       std::erase_if(own, [](const auto& tag) { return tag.first.starts_with("aws:"); });
       check_tags(own);
+      if (const Instance* one = find_instance(id); one != nullptr && one->metadata.tags) check_metadata_tags(own);
       if (!really) continue;
       *found = merged;
       save_it();

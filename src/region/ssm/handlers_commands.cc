@@ -295,6 +295,9 @@ void list(Handlers& handlers, Commands& commands) {
     answer.next_token = page.next_token();
     return answer;
   });
+  handlers.when<w::GetCommandInvocation>([&commands](const w::GetCommandInvocationRequest& input) {
+    return commands.settled(input.command_id.value_or(""), input.instance_id.value_or(""));
+  });
   handlers.on<w::GetCommandInvocation>([&commands](const Call&, const w::GetCommandInvocationRequest& input) {
     const std::string id = input.command_id.value_or("");
     if (id.size() != 36) throw ApiError("InvalidCommandId", "The specified command ID isn't valid.");
