@@ -41,7 +41,8 @@ Spec spec_of(int number, const store::Image& image) {
   spec.id = fmt::format("i-{:017x}", number);
   spec.hostname = fmt::format("ip-172-31-0-{}", number);
   spec.image = image;
-  spec.interface = {fmt::format("0a:00:00:00:00:{:02x}", number), fmt::format("172.31.0.{}", number), 20, "172.31.0.1"};
+  spec.interface = {fmt::format("0a:00:00:00:00:{:02x}", number), fmt::format("172.31.0.{}", number), 20, "172.31.0.1",
+                    "vpc-1"};
   spec.limits = {512ull << 20, 1.0};
   return spec;
 }
@@ -55,6 +56,12 @@ struct World {
     wires.folder = state() / "network";
     network = std::make_unique<NamespaceNetwork>(wires);
     network->open();
+    Vpc vpc;
+    vpc.id = "vpc-1";
+    vpc.cidr = "172.31.0.0/16";
+    vpc.subnets = {{"172.31.0.0/20", "172.31.0.1"}};
+    vpc.needed = true;
+    network->apply({vpc});
     const auto area = store.temporary();
     std::filesystem::copy_file(testing::base_layer(), area->path() / "base.erofs");
     store::ImageConfig config;
@@ -76,7 +83,6 @@ struct World {
     NspawnOptions options;
     options.folder = state();
     options.slot = slot->number();
-    options.region_namespace = network->namespace_name();
     host::call_on(*loop, [&] { machines = std::make_unique<NspawnMachines>(*loop, store, options); });
   }
   void stop() {

@@ -1,11 +1,9 @@
 """Packer (Debian's), which nobody here wrote, builds AMIs from the region's public image by ssh; they boot and serve."""
-import json
 import os
 import re
 import signal
 import subprocess
 import threading
-import time
 import unittest
 import urllib.request
 
@@ -27,7 +25,7 @@ class Packer(world.Story):
     def start(self, *words: str) -> subprocess.Popen:
         child = subprocess.Popen(["packer", "build", "-machine-readable", *words], env=self.environment(),
                                  cwd=self.kiln.home, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                 stderr=subprocess.STDOUT, text=True)
+                                 stderr=subprocess.STDOUT, text=True, start_new_session=True)
         self.kiln.children.append(child)
         return child
 
@@ -117,7 +115,7 @@ class Packer(world.Story):
     def test_ctrl_c_leaves_nothing(self) -> None:
         child = self.start(str(TEMPLATES / "web.json"))
         self.until(child, "Connected to SSH")
-        child.send_signal(signal.SIGINT)
+        os.killpg(child.pid, signal.SIGINT)  # as a terminal does
         said, _ = child.communicate(timeout=120)
         self.assertNotEqual(child.returncode, 0, said[-2000:])
         self.assertEqual(self.what_stays(), {"instances": [], "images": [], "snapshots": [], "volumes": [], "keys": [],

@@ -51,7 +51,8 @@ struct Ec2::State {
   std::function<std::vector<const Image*>()> foreign_images;
   std::function<const Ec2*(const std::string& region)> other_regions;
   std::map<std::string, Image> public_images;
-  std::map<std::string, std::set<std::string>> awaiting_image;  // public image that is being made → instances that wait for it
+  std::map<std::string, std::set<std::string>>
+      awaiting_image;  // public image that is being made → instances that wait for it
   std::map<std::string, LaunchTemplate> templates;
   std::map<std::string, std::string> template_tokens;  // client token → "<id>:<version>:<digest of the request>"
   std::map<std::string, SecurityGroup> groups;
