@@ -30,14 +30,16 @@ void Handlers::prepare(const wire::Operation& operation, const void* input) cons
 }
 
 bool Handlers::settled(const wire::Operation& operation, const void* input) const {
-  auto it = settled_.find(&operation);
-  if (it == settled_.end()) return true;
+  auto it = waits_.find(&operation);
+  if (it == waits_.end()) return true;
   try {
-    return it->second(input);
+    return it->second.settled(input);
   } catch (const ApiError&) {
     return true;
   }
 }
+
+Duration Handlers::patience(const wire::Operation& operation) const { return waits_.at(&operation).most; }
 
 std::vector<const wire::Operation*> Handlers::served() const {
   std::vector<const wire::Operation*> operations;

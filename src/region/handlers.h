@@ -27,6 +27,9 @@ struct Call {
   Principal principal{};  // whose key it is
 };
 
+// Clients give up reading after a minute.
+inline constexpr Duration kHeldMost{10'000};
+
 class Handlers {
  public:
   template <class Op>
@@ -52,16 +55,18 @@ class Handlers {
   }
   void prepare(const wire::Operation& operation, const void* input) const;
 
-  // Until `settled`, the answer is held back (for a bounded time): waiters of AWS's clients ask at once and then only
-  // every 15 s, so what is about to come true is worth a moment. `settled` runs on the loop, often; an ApiError means
-  // yes, for the handler will say it again.
+  // Until `settled`, the answer is held back, for `most` at the longest: waiters of AWS's clients ask at once and then
+  // only every 15 s, so what is about to come true is worth a moment. `settled` runs on the loop, often; an ApiError
+  // means yes, for the handler will say it again.
   template <class Op>
-  void when(std::function<bool(const typename Op::Input&)> settled) {
-    settled_[&Op::operation()] = [settled = std::move(settled)](const void* input) {
-      return settled(*static_cast<const typename Op::Input*>(input));
-    };
+  void when(std::function<bool(const typename Op::Input&)> settled, Duration most = kHeldMost) {
+    waits_[&Op::operation()] = {[settled = std::move(settled)](const void* input) {
+                                  return settled(*static_cast<const typename Op::Input*>(input));
+                                },
+                                most};
   }
   bool settled(const wire::Operation& operation, const void* input) const;
+  Duration patience(const wire::Operation& operation) const;  // of one that `when` was said of
 
   // Answers operations whose names begin with `prefix` as `other` does.
   void answer_as(const Handlers& other, std::string_view prefix);
@@ -76,7 +81,11 @@ class Handlers {
   void set(const wire::Operation& operation, Erased handler);
   std::map<const wire::Operation*, Erased> table_;
   std::map<const wire::Operation*, std::function<void(const void*)>> before_;
-  std::map<const wire::Operation*, std::function<bool(const void*)>> settled_;
+  struct Wait {
+    std::function<bool(const void*)> settled;
+    Duration most{};
+  };
+  std::map<const wire::Operation*, Wait> waits_;
 };
 
 // Throws ApiError(UnsupportedOperation) naming the first member that is present and not among `served`: what is not

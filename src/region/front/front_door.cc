@@ -16,8 +16,6 @@
 namespace kiln::region {
 namespace {
 
-constexpr Duration kHeldMost{10'000};  // clients give up reading after a minute
-
 wire::AuthDialect dialect_of(const wire::Service& service) {
   switch (service.protocol) {
     case wire::Protocol::ec2:
@@ -134,9 +132,10 @@ struct FrontDoor::State {
     }
     visit->handlers = &find(visit->principal.account, visit->region);
     if (visit->handlers->settled(*visit->operation, visit->input.get())) return answer(visit);
-    visit->patience = loop.clock().uptime() + kHeldMost;
+    const Duration most = visit->handlers->patience(*visit->operation);
+    visit->patience = loop.clock().uptime() + most;
     held.push_back(visit);
-    loop.after(kHeldMost, [] {});  // a turn, at whose end it is looked at for the last time
+    loop.after(most, [] {});  // a turn, at whose end it is looked at for the last time
   }
 
   void answer(const std::shared_ptr<Visit>& visit) { ready.emplace_back(visit, run(*visit)); }

@@ -13,6 +13,9 @@
 namespace kiln::region::ssm {
 namespace {
 
+// A waiter looks every 5 s; who watches a long command wants to see that it runs.
+constexpr Duration kInvocationHeld{2'000};
+
 namespace w = wire::ssm;
 
 constexpr const char* kDocument = "AWS-RunShellScript";
@@ -295,9 +298,11 @@ void list(Handlers& handlers, Commands& commands) {
     answer.next_token = page.next_token();
     return answer;
   });
-  handlers.when<w::GetCommandInvocation>([&commands](const w::GetCommandInvocationRequest& input) {
-    return commands.settled(input.command_id.value_or(""), input.instance_id.value_or(""));
-  });
+  handlers.when<w::GetCommandInvocation>(
+      [&commands](const w::GetCommandInvocationRequest& input) {
+        return commands.settled(input.command_id.value_or(""), input.instance_id.value_or(""));
+      },
+      kInvocationHeld);
   handlers.on<w::GetCommandInvocation>([&commands](const Call&, const w::GetCommandInvocationRequest& input) {
     const std::string id = input.command_id.value_or("");
     if (id.size() != 36) throw ApiError("InvalidCommandId", "The specified command ID isn't valid.");
