@@ -1,12 +1,13 @@
-# kiln_room(NAME SOURCES ... [TESTS ...] [DEPS room...] [LIBS target...])
+# kiln_room(NAME SOURCES ... [TESTS ...] [TEST_PARTS n] [DEPS room...] [LIBS target...])
 #
 # A room is a folder under src/, one static library `kiln_<name>`, and one test program `kiln_<name>_test` that holds the
 # unit tests beside its sources. Its code may include its own headers and those of the rooms in DEPS, nothing else of ours:
-# tools/check_edges.py fails the build on any other edge. LIBS are libraries from outside.
+# tools/check_edges.py fails the build on any other edge. LIBS are libraries from outside. Tests that take long run in
+# TEST_PARTS parts side by side, `unit.<name>.<part>`, by GoogleTest's own sharding.
 find_package(Python3 REQUIRED COMPONENTS Interpreter)
 
 function(kiln_room name)
-  cmake_parse_arguments(ROOM "" "" "SOURCES;TESTS;DEPS;LIBS" ${ARGN})
+  cmake_parse_arguments(ROOM "" "TEST_PARTS" "SOURCES;TESTS;DEPS;LIBS" ${ARGN})
   set(target kiln_${name})
   add_library(${target} STATIC ${ROOM_SOURCES})
   target_include_directories(${target} PUBLIC ${CMAKE_SOURCE_DIR}/src)
@@ -32,8 +33,17 @@ function(kiln_room name)
     add_executable(${target}_test ${ROOM_TESTS})
     target_link_libraries(${target}_test PRIVATE ${target} GTest::gmock GTest::gtest GTest::gtest_main)
     target_compile_definitions(${target}_test PRIVATE KILN_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
-    add_test(NAME unit.${name} COMMAND ${target}_test)
-    set_tests_properties(unit.${name} PROPERTIES LABELS unit TIMEOUT 300)
+    if(ROOM_TEST_PARTS)
+      math(EXPR last "${ROOM_TEST_PARTS} - 1")
+      foreach(part RANGE ${last})
+        add_test(NAME unit.${name}.${part} COMMAND ${target}_test --gtest_brief=1)
+        set_tests_properties(unit.${name}.${part} PROPERTIES LABELS unit TIMEOUT 600
+          ENVIRONMENT "GTEST_TOTAL_SHARDS=${ROOM_TEST_PARTS};GTEST_SHARD_INDEX=${part}")
+      endforeach()
+    else()
+      add_test(NAME unit.${name} COMMAND ${target}_test)
+      set_tests_properties(unit.${name} PROPERTIES LABELS unit TIMEOUT 300)
+    endif()
   endif()
 endfunction()
 

@@ -40,7 +40,7 @@ TEST_F(RealMachines, AFullDiskIsTheGuestsOwnMatter) {
   Spec one = spec(10);
   one.disk_gib = 1;
   const Spec two = spec(11);
-  network_->apply({port(one, {http_from("0.0.0.0/0")}), port(two, {http_from("0.0.0.0/0")})});
+  apply({port(one, {http_from("0.0.0.0/0")}), port(two, {http_from("0.0.0.0/0")})});
   ASSERT_EQ(launch(one), "");
   ASSERT_EQ(launch(two), "");
   EXPECT_THAT(inside(one, "dd if=/dev/zero of=/srv/data/fill bs=1M").err, HasSubstr("No space left on device"));
@@ -82,7 +82,7 @@ TEST_F(RealMachines, AConsoleThatIsFloodedStaysSmall) {
   EXPECT_LE(std::filesystem::file_size(state() / "instances" / one.id / "console.log"), kConsoleFileMax);
 }
 
-TEST_F(RealMachines, AForkBombEndsAtItsOwnMachinesLimit) {
+TEST_F(RealMachines, AForkBombLeavesTheOthersServing) {
   const Spec one = spec(10);
   const Spec other = spec(11);
   apply({port(one, {http_from("0.0.0.0/0")}), port(other, {http_from("0.0.0.0/0")})});
@@ -90,10 +90,9 @@ TEST_F(RealMachines, AForkBombEndsAtItsOwnMachinesLimit) {
   ASSERT_EQ(launch(other), "");
   ASSERT_TRUE(serves(one));
   ASSERT_TRUE(serves(other));
-  // Each half starts two more and stays.
   inside(one, "systemd-run --quiet --unit=bomb -p TasksMax=infinity sh -c 'bomb() { bomb | bomb & sleep 600; }; bomb'");
-  EXPECT_TRUE(wait_for([&] { return !inside(one, "journalctl -u bomb --no-pager -q | grep -m1 -i fork").out.empty(); }))
-      << "it meets its limit";
+  ASSERT_TRUE(wait_for([&] { return parse_int(trim(inside(one, "ls /proc | grep -c ^[0-9]").out)).value_or(0) > 500; }))
+      << "it goes off";
   for (int asked = 0; asked < 20; ++asked) {
     EXPECT_EQ(http_get(region(), other.interface.address, 80, Duration(2'000)).first, 200) << "the other one goes on";
   }

@@ -401,8 +401,8 @@ void NspawnMachines::terminate(const std::string& id, Duration deadline, Done do
     });
     machine.act = Act::none;
   }
+  if (machine.working) return;  // the record is the step's
   box_->record(id, Record::Phase::terminating);
-  if (machine.working) return;
   if (machine.supervisor)
     return box_->ask(machine, machine.state == State::running ? deadline : std::min(deadline, Duration(2000)));
   box_->remove(machine, nullptr);

@@ -71,16 +71,21 @@ struct Partition::State {
         : tables(all.parts.journal, name == all.home ? "" : text_of(name) + "/"),
           region({all.parts.loop, all.parts.random, tables, all.parts.store, all.parts.machines, all.networks.add(),
                   all.balancers.add(), all.parts.prober, all.addresses, all.iam_of(name.first), all.keyring,
-                  [&all](const std::string& account) { return &all.iam_of(account); }, all.parts.base_images,
+                  [&all](const std::string& account) { return all.find_iam(account); }, all.parts.base_images,
                   all.parts.say, all.parameter_key, all.describe_delay},
                  name.first, name.second) {}
     PrefixedTables tables;
     Region region;
   };
 
-  iam::Iam& iam_of(const std::string& account) {
+  // Null when nobody has called with a key of that account.
+  iam::Iam* find_iam(const std::string& account) {
     const auto found = accounts.find(account);
-    if (found != accounts.end()) return found->second.iam;
+    return found == accounts.end() ? nullptr : &found->second.iam;
+  }
+
+  iam::Iam& iam_of(const std::string& account) {
+    if (iam::Iam* known = find_iam(account)) return *known;
     parts.journal.put(kAccountTable, account, "{}");
     return accounts.try_emplace(account, *this, account).first->second.iam;
   }

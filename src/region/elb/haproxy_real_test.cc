@@ -219,6 +219,7 @@ TEST_F(RealHaproxy, SharesRequestsByWeightAndChangesWeightsWithoutAReload) {
   std::string generation = info("description");
   Load load(address, kPort, 4, 0);
   auto share_of_green = [&] {
+    rest(200);  // what was under way when the weights changed
     load.take_bodies();
     rest(1000);
     auto bodies = load.take_bodies();
