@@ -12,6 +12,7 @@
 #include "cli/base_images.h"
 #include "http/server.h"
 #include "machine/checks.h"
+#include "machine/host_kind.h"
 #include "machine/namespaces.h"
 #include "machine/netns.h"
 #include "machine/nspawn.h"
@@ -75,6 +76,10 @@ void make_real(Parts& parts, const Context& context, const std::string& name) {
   network.folder = folder;
   parts.network = std::make_unique<machine::NamespaceNetwork>(network);
   parts.network->open();
+  if (machine::raise_inotify_limit()) {
+    talk(fmt::format("fs.inotify.max_user_instances of this host is {} now, for many instances at once",
+                     machine::kInotifyInstances));
+  }
   machine::NspawnOptions machines;
   machines.folder = folder;
   machines.slot = parts.slot->number();

@@ -145,6 +145,15 @@ std::vector<Hierarchy> parse_hierarchies(std::string_view mountinfo, std::string
   return found;
 }
 
+bool raise_inotify_limit(const host::Path& setting) {
+  std::ifstream now(setting);
+  std::int64_t limit = 0;
+  if (!(now >> limit) || limit >= kInotifyInstances) return false;
+  std::ofstream raised(setting);
+  raised << kInotifyInstances << std::flush;
+  return raised.good();
+}
+
 HostLimits host_limits() {
   HostLimits host;
   host.hierarchies = parse_hierarchies(host::read_file("/proc/self/mountinfo"), host::read_file("/proc/self/cgroup"));

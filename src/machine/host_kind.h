@@ -44,6 +44,12 @@ void remove_cgroups(const std::vector<host::Path>& folders);
 // Pure: the values written for the limits, by file name.
 std::vector<std::pair<std::string, std::string>> limit_files(const Hierarchy& hierarchy, const Limits& limits);
 
+// Guests share root's allowance of inotify instances: each boot takes about five, and the kernel's own limit of 128
+// lets some twenty machines boot. Raises it for the whole host, never lowers it; whether it did. Where it may not be
+// written it stays as it is.
+bool raise_inotify_limit(const host::Path& setting = "/proc/sys/fs/inotify/max_user_instances");
+inline constexpr int kInotifyInstances = 8192;
+
 // Pure: what devices.allow of cgroup v1 is given, once all is denied: null, zero, full, random, urandom, tty, ptmx and
 // the terminals of /dev/pts. No disk, no loop device, no kernel memory.
 std::vector<std::string> device_rules();

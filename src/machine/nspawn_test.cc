@@ -160,6 +160,19 @@ TEST(MachineName, IsCheckedBeforeItBecomesAPath) {
   for (const char* bad : {"", "../x", "a/b", "-x", "a b"}) EXPECT_THROW(check_id(bad), Error) << bad;
 }
 
+TEST(InotifyLimit, IsRaisedAndNeverLowered) {
+  const host::TemporaryFolder folder("kiln-limit-test");
+  const host::Path setting = folder.path() / "max_user_instances";
+  host::write_file(setting, "128\n");
+  EXPECT_TRUE(raise_inotify_limit(setting));
+  EXPECT_EQ(host::read_file(setting), "8192");
+  EXPECT_FALSE(raise_inotify_limit(setting));
+  host::write_file(setting, "65536\n");
+  EXPECT_FALSE(raise_inotify_limit(setting));
+  EXPECT_EQ(host::read_file(setting), "65536\n");
+  EXPECT_FALSE(raise_inotify_limit(folder.path() / "none"));
+}
+
 TEST(BalancerAddress, FollowsTheGateway) {
   EXPECT_EQ(balancer_address("172.31.16.1"), "172.31.16.2");
   EXPECT_THROW(balancer_address("172.31.16.254"), Error);
