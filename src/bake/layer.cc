@@ -16,6 +16,10 @@ namespace kiln::bake {
 namespace {
 
 constexpr std::size_t kQuotedLines = 20;
+// apt waits for ever when the disk fills while it writes its lists, so there must be room before it starts: for the
+// lists, the packages and what they unpack to.
+constexpr std::uint64_t kBaseRoom = 512U << 20;
+constexpr std::uint64_t kPackagesRoom = 192U << 20;
 constexpr const char* kKeyring = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 // Statuses of the scripts below, to tell apart what failed.
@@ -78,6 +82,15 @@ void complete_base(const host::Path& tree) {
   }
 }
 
+void check_room(const host::Path& folder, std::uint64_t needed, std::string_view what) {
+  const std::uint64_t free = host::free_bytes(folder);
+  if (free >= needed) return;
+  throw Error(ErrorCode::disk_full,
+              fmt::format("no space left for {}: {} MiB are free at {}, and it needs about {} MiB", what, free >> 20,
+                          folder.string(), needed >> 20),
+              "free some space, or move KILN_HOME");
+}
+
 bool says(const std::string& output, std::initializer_list<const char*> any) {
   return std::ranges::any_of(any, [&](const char* text) { return output.find(text) != std::string::npos; });
 }
@@ -117,6 +130,7 @@ host::Path LayerMaker::make(const PlannedLayer& layer, const std::vector<Digest>
 void LayerMaker::make_base(const host::Path& tree, const Output& output) const {
   const std::string& release = app_.image.release;
   host::make_folders(tree);
+  check_room(tree, kBaseRoom, "a base");
   host::Command command;
   command.argv = bound_to_us("mmdebstrap");
   // Folders of the root get our umask unless it is set.
@@ -158,6 +172,7 @@ void LayerMaker::run_copy(const PlannedLayer& layer, const spec::CopyStep& step,
 
 void LayerMaker::run_packages(const PlannedLayer& layer, const spec::PackagesStep& step, const MergedRoot& root,
                               const Output& output) const {
+  check_room(root.upper(), kPackagesRoom, "installing packages");
   const auto lock = cache_.lock_apt(app_.image.release, clock_.now());
   const host::Path apt = cache_.apt_folder(app_.image.release);
   const host::CommandResult result =

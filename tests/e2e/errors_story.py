@@ -1,6 +1,8 @@
 """What a user meets who does something wrong: what failed, why, and what to do next; with the exit code that says so."""
+import contextlib
 import json
 import os
+import pathlib
 import shutil
 import signal
 import socket
@@ -9,6 +11,7 @@ import subprocess
 import tempfile
 import time
 import unittest
+from collections.abc import Iterator
 
 import world
 
@@ -152,16 +155,32 @@ class Errors(world.Story):
         blob.write_bytes(content)
         self.fails(1, "deploy", says=(top[:12],))
 
-    def test_a_full_disk(self) -> None:
-        small = self.kiln.home / "small"
-        small.mkdir()
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", str(small)], check=True)
+    def test_a_disk_without_room_for_a_base(self) -> None:
+        with self.small_home("20m") as home:
+            self.fails(1, "bake", env={"KILN_HOME": str(home)}, says=("no space left for a base", "MiB are free", "KILN_HOME"))
+            self.assertEqual(world.mounts(str(home)), [str(home)])
+
+    def test_a_step_that_fills_the_disk(self) -> None:
+        base = json.loads(self.kiln.run("bake", "--no-publish", "--json").stdout)["layers"][0]["digest"].removeprefix("sha256:")
+        with self.small_home("400m") as home:
+            (home / "cache").symlink_to(self.kiln.home / "cache")
+            blobs = home / "store/blobs/sha256"
+            blobs.mkdir(parents=True)
+            shutil.copy(self.kiln.home / "store/blobs/sha256" / base, blobs)
+            self.kiln.edit("kiln.yaml", "  steps:\n", "  steps:\n    - run: head -c 500M /dev/zero > /var/big\n")
+            self.fails(1, "bake", env={"KILN_HOME": str(home)}, says=("No space left on device", "kiln.yaml:"))
+            self.assertEqual(world.mounts(str(home)), [str(home)])
+            self.assertEqual(list((home / "store/tmp").iterdir()), [])
+
+    @contextlib.contextmanager
+    def small_home(self, size: str) -> Iterator[pathlib.Path]:
+        home = self.kiln.home / "small"
+        home.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(home)], check=True)
         try:
-            said = self.fails(1, "bake", env={"KILN_HOME": str(small)}, says=())
-            self.assertRegex(said.lower(), "no space|space left|disk full")
-            self.assertEqual(world.mounts(str(small)), [str(small)])
+            yield home
         finally:
-            subprocess.run(["umount", str(small)], check=True)
+            subprocess.run(["umount", str(home)], check=True)
 
     def test_two_deployments_at_once(self) -> None:
         self.kiln.run("region", "start", "--port", "0")
