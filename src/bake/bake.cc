@@ -123,7 +123,7 @@ BakeResult bake(const spec::App& app, const host::Path& app_folder, store::Store
   result.tags = {{"kiln:app", app.name},
                  {"kiln:version", result.version},
                  {"kiln:recipe", recipe_digest(app, bakery.plan()).str()},
-                 {"kiln:base", fmt::format("debian:{}@{}", app.image.release, result.layers.front().blob.digest.str())},
+                 {"kiln:base", fmt::format("debian:{}@{}", debian_release(app), result.layers.front().blob.digest.str())},
                  {"kiln:built", format_iso8601(clock.now())},
                  {"kiln:tool", "kiln " + options.kiln_version}};
   if (const std::string commit = git_commit(app_folder); !commit.empty()) result.tags["kiln:commit"] = commit;

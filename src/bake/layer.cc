@@ -103,6 +103,8 @@ LayerMaker::LayerMaker(const spec::App& app, const store::Store& store, const Ca
 
 host::Path LayerMaker::make(const PlannedLayer& layer, const std::vector<Digest>& below, const host::Path& work,
                             const std::function<void(std::string_view)>& on_output) const {
+  if (layer.step != nullptr && std::holds_alternative<spec::HostStep>(layer.step->action))
+    throw Error(ErrorCode::unsupported, "steps on this machine are not run");
   check_can_mount();
   log_.begin_step(layer.text);
   const Output output = [&](std::string_view bytes) {
@@ -128,7 +130,7 @@ host::Path LayerMaker::make(const PlannedLayer& layer, const std::vector<Digest>
 }
 
 void LayerMaker::make_base(const host::Path& tree, const Output& output) const {
-  const std::string& release = app_.image.release;
+  const std::string& release = debian_release(app_);
   host::make_folders(tree);
   check_room(tree, kBaseRoom, "a base");
   host::Command command;
@@ -173,8 +175,8 @@ void LayerMaker::run_copy(const PlannedLayer& layer, const spec::CopyStep& step,
 void LayerMaker::run_packages(const PlannedLayer& layer, const spec::PackagesStep& step, const MergedRoot& root,
                               const Output& output) const {
   check_room(root.upper(), kPackagesRoom, "installing packages");
-  const auto lock = cache_.lock_apt(app_.image.release, clock_.now());
-  const host::Path apt = cache_.apt_folder(app_.image.release);
+  const auto lock = cache_.lock_apt(debian_release(app_), clock_.now());
+  const host::Path apt = cache_.apt_folder(debian_release(app_));
   const host::CommandResult result =
       root.run({.argv = script(kInstallScript, step.packages),
                 .binds = {{apt / "lists", "/var/lib/apt/lists"}, {apt / "archives", "/var/cache/apt/archives"}},
@@ -189,7 +191,7 @@ void LayerMaker::run_packages(const PlannedLayer& layer, const spec::PackagesSte
   if (result.status == kRefused && std::regex_search(log_.tail(), match, kUnknown)) {
     const auto near = nearest(match[1].str(), names_found(root));
     throw app_.source.error(layer.step->where,
-                            fmt::format("debian:{} has no package '{}'{}", app_.image.release, match[1].str(),
+                            fmt::format("debian:{} has no package '{}'{}", debian_release(app_), match[1].str(),
                                         near ? fmt::format("; did you mean '{}'?", *near) : ""));
   }
   throw failed(layer, result.status);

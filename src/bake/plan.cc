@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "base/error.h"
 #include "base/text.h"
 
 namespace kiln::bake {
@@ -26,7 +27,7 @@ class KeyHash {
 
 Digest base_recipe(const spec::App& app) {
   KeyHash hash;
-  hash.add("base").add(app.image.release);
+  hash.add("base").add(debian_release(app));
   for (const std::string& package : base_packages()) hash.add(package);
   return hash.finish();
 }
@@ -36,6 +37,7 @@ struct StepHash {
 
   Digest operator()(const spec::PackagesStep& step) const { return list("packages", step.packages); }
   Digest operator()(const spec::RunStep& step) const { return list("run", step.commands); }
+  Digest operator()(const spec::HostStep& step) const { return list("host", step.commands); }
   Digest operator()(const spec::EnableStep& step) const { return list("enable", step.units); }
   Digest operator()(const spec::CopyStep& step) const {
     KeyHash hash;
@@ -88,6 +90,11 @@ std::vector<std::size_t> layers_below(const std::vector<PlannedLayer>& plan, con
 
 }  // namespace
 
+const std::string& debian_release(const spec::App& app) {
+  if (const auto* debian = std::get_if<spec::DebianBase>(&app.image.base)) return debian->release;
+  throw Error(ErrorCode::unsupported, "only 'from: debian:RELEASE' is a base now");
+}
+
 const std::vector<std::string>& base_packages() {
   static const std::vector<std::string> packages = {"ca-certificates", "dbus",    "gpgv",        "iproute2",
                                                     "netbase",         "systemd", "systemd-sysv"};
@@ -96,7 +103,7 @@ const std::vector<std::string>& base_packages() {
 
 std::vector<PlannedLayer> plan_layers(const spec::App& app, const host::Path& app_folder) {
   std::vector<PlannedLayer> plan;
-  plan.push_back({.text = "base debian:" + app.image.release, .below = {}, .inputs = {}, .recipe = base_recipe(app)});
+  plan.push_back({.text = "base debian:" + debian_release(app), .below = {}, .inputs = {}, .recipe = base_recipe(app)});
   for (const spec::Step& step : app.image.steps) {
     PlannedLayer layer{
         .step = &step, .text = step.text(), .below = layers_below(plan, step), .inputs = {}, .recipe = {}};

@@ -39,6 +39,9 @@ Digest layer_key(const PlannedLayer& layer, const std::vector<Digest>& contents_
 // Of the whole: base, steps, inputs, writable folders.
 Digest recipe_digest(const spec::App& app, const std::vector<PlannedLayer>& plan);
 
+// Throws Error(unsupported) for another base.
+const std::string& debian_release(const spec::App& app);
+
 // What the base has beside Debian's essential packages and apt: enough to boot, to have a network and to reach HTTPS
 // mirrors.
 const std::vector<std::string>& base_packages();

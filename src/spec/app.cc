@@ -69,7 +69,7 @@ Step read_step(const Source& source, const Node& node) {
   Step step{.where = key.where, .action = {}};
   if (key.text == "packages") step.action = PackagesStep{read_texts(value)};
   if (key.text == "copy") step.action = read_copy(source, value);
-  if (key.text == "run") step.action = RunStep{read_texts(value)};
+  if (key.text == "run") step.action = RunStep{.commands = read_texts(value)};
   if (key.text == "enable") {
     EnableStep enable{read_texts(value)};
     std::ranges::transform(enable.units, enable.units.begin(), unit_name);
@@ -81,7 +81,7 @@ Step read_step(const Source& source, const Node& node) {
 ImageSpec read_image(const Source& source, const Node& node) {
   ImageSpec image;
   image.where = node.where;
-  image.release = node.find("from")->text.substr(std::string_view("debian:").size());
+  image.base = DebianBase{node.find("from")->text.substr(std::string_view("debian:").size())};
   if (const Node* version = node.find("version")) {
     if (version->text == "timestamp") {
       image.version_kind = VersionKind::timestamp;
@@ -215,6 +215,7 @@ std::string Step::text() const {
     }
     std::string operator()(const RunStep& step) const { return "run " + join(step.commands, " && "); }
     std::string operator()(const EnableStep& step) const { return "enable " + join(step.units, " "); }
+    std::string operator()(const HostStep& step) const { return "host " + join(step.commands, " && "); }
   };
   std::string line = std::visit(Writer{}, action);
   std::ranges::replace(line, '\n', ' ');

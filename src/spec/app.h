@@ -9,73 +9,12 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <variant>
 #include <vector>
 
-#include "base/error.h"
 #include "base/time.h"
+#include "spec/recipe.h"
 
 namespace kiln::spec {
-
-// 1-based, as editors count; line 0: not written in the file.
-struct Location {
-  int line = 0;
-  int column = 0;
-  bool operator==(const Location&) const = default;
-};
-
-// The file as it was read, to quote from.
-struct Source {
-  std::string file_name;
-  std::string text;
-  // "kiln.yaml:7:3".
-  std::string at(Location where) const;
-  // The line and a caret below the column, two lines without a trailing newline; empty when `where` is not in the file.
-  std::string quote(Location where) const;
-  // Error(usage): "<at>: <message>", then the quoted line.
-  Error error(Location where, const std::string& message, std::string next = {}) const;
-};
-
-struct PackagesStep {
-  std::vector<std::string> packages;  // as written: "nginx" or "nginx=1.22.1-9"
-};
-
-struct CopyStep {
-  std::string from;  // relative to the app's folder; a trailing '/' means: what is in the folder
-  std::string to;    // absolute; a trailing '/' means: into this folder
-  std::optional<unsigned>
-      mode;  // of the files; folders get the x bits that belong to it. Else: 0755 or 0644, by the source's x bit
-  std::uint32_t uid = 0;  // `owner: 33:33`; numbers, because the image's own user names are not known here
-  std::uint32_t gid = 0;
-};
-
-struct RunStep {
-  std::vector<std::string> commands;  // each by `/bin/sh -ec`, in order
-};
-
-struct EnableStep {
-  std::vector<std::string> units;  // with suffix: "nginx.service"
-};
-
-struct Step {
-  Location where;
-  std::variant<PackagesStep, CopyStep, RunStep, EnableStep> action;
-  // One line for people: "packages nginx", "copy site/ /var/www/html/".
-  std::string text() const;
-};
-
-enum class VersionKind { literal, git, timestamp };
-
-struct ImageSpec {
-  Location where;
-  std::string release;  // `from: debian:bookworm` → "bookworm"
-  VersionKind version_kind = VersionKind::git;
-  std::string version;  // of a literal; semver without a leading "v"
-  std::vector<Step> steps;
-  // `writable:` in the file makes the root read-only but for these (absolute, sorted, unique). Without it all can be
-  // written.
-  std::optional<std::vector<std::string>> writable;
-};
 
 // Limits are those of the Elastic Load Balancing API.
 struct HealthSpec {

@@ -63,7 +63,7 @@ Error refused_after_small(const std::string& lines) { return refused(std::string
 TEST(App, ReadsEveryKey) {
   const App app = parse_app(kWhole);
   EXPECT_EQ(app.name, "web");
-  EXPECT_EQ(app.image.release, "bookworm");
+  EXPECT_EQ(app.image.base, Base{DebianBase{"bookworm"}});
   EXPECT_EQ(app.image.version_kind, VersionKind::literal);
   EXPECT_EQ(app.image.version, "1.4.2");
   ASSERT_EQ(app.image.steps.size(), 4U);

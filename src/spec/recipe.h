@@ -1,0 +1,103 @@
+// Recipe: what an image is made of. kiln.yaml, a Packer template and EC2 Image Builder's documents are all read into
+// this, and whoever bakes knows only this.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "spec/source.h"
+
+namespace kiln::spec {
+
+// What an image starts from.
+struct DebianBase {
+  std::string release;  // "bookworm"
+  bool operator==(const DebianBase&) const = default;
+};
+struct ImageBase {
+  std::string reference;  // of the catalog: "base@1.4.2", "base@stable" (a channel), "base@sha256:.."
+  bool operator==(const ImageBase&) const = default;
+};
+struct AmiBase {  // DescribeImages' ImageId, or its Owners and Filters; exactly one may match unless `most_recent`
+  std::string id;
+  std::vector<std::string> owners;
+  std::map<std::string, std::vector<std::string>> filters;
+  bool most_recent = false;
+  bool operator==(const AmiBase&) const = default;
+};
+struct ArchiveBase {
+  std::string path;  // of a root in a tar archive, relative to the app's folder
+  bool operator==(const ArchiveBase&) const = default;
+};
+struct OciBase {
+  std::string reference;  // as skopeo writes it: "oci:folder:tag", "docker://registry/name:tag"
+  bool operator==(const OciBase&) const = default;
+};
+using Base = std::variant<DebianBase, ImageBase, AmiBase, ArchiveBase, OciBase>;
+
+using Variables = std::vector<std::pair<std::string, std::string>>;  // in the order of the file
+
+struct PackagesStep {
+  std::vector<std::string> packages;  // as written: "nginx" or "nginx=1.22.1-9"
+};
+
+struct CopyStep {
+  std::string from;  // relative to the app's folder; a trailing '/' means: what is in the folder
+  std::string to;    // absolute; a trailing '/' means: into this folder
+  std::optional<unsigned>
+      mode;  // of the files; folders get the x bits that belong to it. Else: 0755 or 0644, by the source's x bit
+  std::uint32_t uid = 0;  // `owner: 33:33`; numbers, because the image's own user names are not known here
+  std::uint32_t gid = 0;
+};
+
+// A file that a step's commands find in /run/kiln/files/ while they run; never part of the image.
+struct StepFile {
+  std::string name;  // may have folders: "roles/web/tasks/main.yml"
+  std::string content;
+  unsigned mode = 0644;
+};
+
+struct RunStep {
+  std::vector<std::string> commands;  // each by `shell`, in order
+  std::vector<std::string> shell = {"/bin/sh", "-ec"};
+  Variables environment{};
+  std::vector<StepFile> files{};
+};
+
+struct EnableStep {
+  std::vector<std::string> units;  // with suffix: "nginx.service"
+};
+
+// Commands on the machine that bakes, before the inputs of the steps after it are read (Packer's shell-local).
+struct HostStep {
+  std::vector<std::string> commands;
+  std::vector<std::string> shell = {"/bin/sh", "-ec"};
+  Variables environment{};
+};
+
+struct Step {
+  Location where;
+  std::variant<PackagesStep, CopyStep, RunStep, EnableStep, HostStep> action;
+  // One line for people: "packages nginx", "copy site/ /var/www/html/".
+  std::string text() const;
+};
+
+enum class VersionKind { literal, git, timestamp };
+
+struct ImageSpec {
+  Location where;
+  Base base;
+  VersionKind version_kind = VersionKind::git;
+  std::string version;  // of a literal; semver without a leading "v"
+  std::vector<Step> steps;
+  // `writable:` in the file makes the root read-only but for these (absolute, sorted, unique). Without it all can be
+  // written.
+  std::optional<std::vector<std::string>> writable;
+};
+
+}  // namespace kiln::spec
