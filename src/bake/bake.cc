@@ -120,12 +120,13 @@ BakeResult bake(const spec::App& app, const host::Path& app_folder, store::Store
   while (bakery.done().size() < bakery.plan().size()) bakery.bake_next();
   result.image = bakery.name_image();
   result.layers = bakery.done();
-  result.tags = {{"kiln:app", app.name},
-                 {"kiln:version", result.version},
-                 {"kiln:recipe", recipe_digest(app, bakery.plan()).str()},
-                 {"kiln:base", fmt::format("debian:{}@{}", debian_release(app), result.layers.front().blob.digest.str())},
-                 {"kiln:built", format_iso8601(clock.now())},
-                 {"kiln:tool", "kiln " + options.kiln_version}};
+  result.tags = {
+      {"kiln:app", app.name},
+      {"kiln:version", result.version},
+      {"kiln:recipe", recipe_digest(app, bakery.plan()).str()},
+      {"kiln:base", fmt::format("debian:{}@{}", debian_release(app), result.layers.front().blob.digest.str())},
+      {"kiln:built", format_iso8601(clock.now())},
+      {"kiln:tool", "kiln " + options.kiln_version}};
   if (const std::string commit = git_commit(app_folder); !commit.empty()) result.tags["kiln:commit"] = commit;
   result.duration = clock.uptime() - started;
   return result;
