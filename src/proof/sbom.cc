@@ -229,4 +229,24 @@ Digest sbom_subject(std::string_view text) {
   });
 }
 
+std::map<std::string, std::string> sbom_packages(std::string_view text) {
+  return reading_json("SBOM", text, kSbomBytesMax, [](const Json& json) {
+    std::map<std::string, std::string> packages;
+    const auto take = [&](const Json& name, const Json& version) {
+      auto [place, fresh] = packages.emplace(name.get<std::string>(), version.get<std::string>());
+      if (!fresh && compare_versions(version.get<std::string>(), place->second) < 0) place->second = version;
+    };
+    if (json.contains("bomFormat")) {
+      for (const Json& component : json.value("components", Json::array())) {
+        if (component.at("type") == "library") take(component.at("name"), component.at("version"));
+      }
+      return packages;
+    }
+    for (const Json& package : json.at("packages")) {
+      if (package.at("SPDXID") != "SPDXRef-Image") take(package.at("name"), package.at("versionInfo"));
+    }
+    return packages;
+  });
+}
+
 }  // namespace kiln::proof

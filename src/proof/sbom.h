@@ -4,6 +4,7 @@
 // have. Pure.
 #pragma once
 
+#include <map>
 #include <string>
 #include <string_view>
 
@@ -30,5 +31,7 @@ std::string package_url(const Inventory& inventory, const Package& package);
 
 // Which image an SBOM of either kind says it is about: its digest, empty when it names none. Error(corrupt).
 Digest sbom_subject(std::string_view text);
+// The packages that it lists, by name; of several architectures the oldest version. Error(corrupt).
+std::map<std::string, std::string> sbom_packages(std::string_view text);
 
 }  // namespace kiln::proof
