@@ -127,27 +127,48 @@ std::string spdx_name(std::string_view debian) {
   return reference;
 }
 
-// "GPL-2+ or Artistic, and Expat": one line of a License field. Words in between ("with", "exception") make a name of
-// their own.
-std::string expression_of(std::string_view line) {
+// "GPL-2+ or Artistic": what stands between commas. Words in between ("with", "exception") make a name of their own.
+std::string group_of(const std::vector<std::string>& words) {
   std::string result, name;
   const auto take_name = [&] {
     if (!name.empty()) result += spdx_name(name);
     name.clear();
   };
-  std::string text(line);
-  std::ranges::replace(text, ',', ' ');
-  for (const std::string& word : split(text, ' ')) {
+  for (const std::string& word : words) {
     const std::string low = to_lower(word);
     if (low == "or" || low == "and" || low == "and/or") {
       take_name();
       if (!result.empty() && !result.ends_with(' ')) result += low == "and" ? " AND " : " OR ";
-    } else if (!word.empty()) {
+    } else {
       name += (name.empty() ? "" : "-") + word;
     }
   }
   take_name();
-  while (result.ends_with(" OR ") || result.ends_with(" AND ")) result.resize(result.rfind(' ', result.size() - 2));
+  if (result.ends_with(' ')) result.resize(result.rfind(' ', result.size() - 2));
+  return result;
+}
+
+std::string in_parentheses(const std::string& expression, bool wanted) {
+  return wanted && expression.find(' ') != std::string::npos ? "(" + expression + ")" : expression;
+}
+
+// "GPL-2+ or Artistic, and Expat": one line of a License field. Commas part before words do.
+std::string expression_of(const std::string& line) {
+  const std::vector<std::string> groups = split(line, ',');
+  std::string result;
+  for (const std::string& group : groups) {
+    std::vector<std::string> words = split(group, ' ');
+    std::erase(words, "");
+    bool either = false;
+    if (!words.empty() && (words[0] == "and" || words[0] == "or")) {
+      either = words[0] == "or";
+      words.erase(words.begin());
+    }
+    const std::string next = in_parentheses(group_of(words), groups.size() > 1);
+    if (next.empty()) continue;
+    if (!result.empty()) result = in_parentheses(result, either) + (either ? " OR " : " AND ");
+    result += next;
+  }
   return result;
 }
 
@@ -238,8 +259,7 @@ std::string read_licence(std::string_view copyright) {
   std::string all;
   for (const std::string& one : expressions) {
     if (!all.empty()) all += " AND ";
-    const bool several = expressions.size() > 1 && one.find(' ') != std::string::npos;
-    all += several ? "(" + one + ")" : one;
+    all += in_parentheses(one, expressions.size() > 1);
   }
   return all;
 }

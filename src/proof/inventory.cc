@@ -3,20 +3,17 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <openssl/evp.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
-#include <array>
 #include <cerrno>
 #include <cstring>
-#include <memory>
 
-#include "base/encoding.h"
 #include "base/error.h"
 #include "base/text.h"
+#include "proof/hash.h"
 #include "proof/json.h"
 
 namespace kiln::proof {
@@ -26,24 +23,6 @@ constexpr std::string_view kDatabase = "/var/lib/dpkg/";
 constexpr std::string_view kStatus = "/var/lib/dpkg/status";
 constexpr std::size_t kLayerTextBytesMax = std::size_t{512} << 20;
 constexpr std::size_t kReadBytes = std::size_t{256} << 10;
-
-class Hash {
- public:
-  explicit Hash(const EVP_MD* kind) : context_(EVP_MD_CTX_new(), &EVP_MD_CTX_free) {
-    KILN_ASSERT(context_ && EVP_DigestInit_ex(context_.get(), kind, nullptr) == 1,
-                "OpenSSL has MD5, SHA-1 and SHA-256");
-  }
-  void update(std::string_view bytes) { EVP_DigestUpdate(context_.get(), bytes.data(), bytes.size()); }
-  std::string hex() {
-    std::array<unsigned char, EVP_MAX_MD_SIZE> bytes{};
-    unsigned size = 0;
-    EVP_DigestFinal_ex(context_.get(), bytes.data(), &size);
-    return hex_encode({reinterpret_cast<char*>(bytes.data()), size});
-  }
-
- private:
-  std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context_;
-};
 
 FileRecord hash_file(const host::Path& path) {
   const host::FileDescriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));

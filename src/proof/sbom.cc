@@ -3,11 +3,12 @@
 
 #include <fmt/format.h>
 
-#include <set>
+#include <algorithm>
 
 #include "base/encoding.h"
 #include "base/text.h"
 #include "base/time.h"
+#include "proof/hash.h"
 #include "proof/json.h"
 #include "store/erofs.h"
 
@@ -16,6 +17,9 @@ namespace {
 
 constexpr std::size_t kSbomBytesMax = std::size_t{256} << 20;
 constexpr std::string_view kNobody = "NOASSERTION";
+const std::string kImage = "SPDXRef-Image";
+const std::string kFiles = "SPDXRef-Files";
+const std::string kPackagePrefix = "SPDXRef-Package-";
 
 std::string epoch() {
   const std::string text = format_iso8601(Time(std::chrono::seconds(store::kLayerEpochSeconds)));
@@ -72,6 +76,26 @@ Json spdx_file(const Inventory::Loose& file) {
             {"copyrightText", kNobody}};
   if (!file.changed_from.empty()) json["comment"] = "changed since the package " + file.changed_from + " brought it";
   return json;
+}
+
+// The files that no package brought, as a package of their own: SPDX's files belong to one that was analysed.
+Json spdx_files_package(const SbomSubject& subject, const Inventory& inventory) {
+  std::vector<std::string> sums;
+  for (const Inventory::Loose& file : inventory.files) sums.push_back(file.file.sha1);
+  std::ranges::sort(sums);
+  Hash sha1(EVP_sha1());
+  for (const std::string& sum : sums) sha1.update(sum);
+  return {{"SPDXID", kFiles},
+          {"name", subject.app + " files"},
+          {"versionInfo", subject.version},
+          {"downloadLocation", kNobody},
+          {"filesAnalyzed", true},
+          {"packageVerificationCode", {{"packageVerificationCodeValue", sha1.hex()}}},
+          {"licenseConcluded", kNobody},
+          {"licenseInfoFromFiles", Json::array({kNobody})},
+          {"licenseDeclared", kNobody},
+          {"copyrightText", kNobody},
+          {"comment", "Files that no Debian package owns, and files that were changed since their package came."}};
 }
 
 // Names of licences that SPDX does not list must be explained in the document.
@@ -145,9 +169,8 @@ std::string package_url(const Inventory& inventory, const Package& package) {
 }
 
 std::string write_spdx(const SbomSubject& subject, const Inventory& inventory) {
-  const std::string image = "SPDXRef-Image";
   Json packages =
-      Json::array({{{"SPDXID", image},
+      Json::array({{{"SPDXID", kImage},
                     {"name", subject.app},
                     {"versionInfo", subject.version},
                     {"downloadLocation", kNobody},
@@ -157,15 +180,19 @@ std::string write_spdx(const SbomSubject& subject, const Inventory& inventory) {
                     {"copyrightText", kNobody},
                     {"primaryPackagePurpose", "OPERATING-SYSTEM"},
                     {"checksums", Json::array({{{"algorithm", "SHA256"}, {"checksumValue", subject.digest.hex()}}})}}});
-  Json relations = Json::array({relation("SPDXRef-DOCUMENT", "DESCRIBES", image)});
+  Json relations = Json::array({relation("SPDXRef-DOCUMENT", "DESCRIBES", kImage)});
   for (const Package& package : inventory.packages) {
     packages.push_back(spdx_package(inventory, package));
-    relations.push_back(relation(image, "CONTAINS", name_of_package(package)));
+    relations.push_back(relation(kImage, "CONTAINS", name_of_package(package)));
+  }
+  if (!inventory.files.empty()) {
+    packages.push_back(spdx_files_package(subject, inventory));
+    relations.push_back(relation(kImage, "CONTAINS", kFiles));
   }
   Json files = Json::array();
   for (const Inventory::Loose& file : inventory.files) {
     files.push_back(spdx_file(file));
-    relations.push_back(relation(image, "CONTAINS", name_of_file(file)));
+    relations.push_back(relation(kFiles, "CONTAINS", name_of_file(file)));
   }
   Json document{{"spdxVersion", "SPDX-2.3"},
                 {"dataLicense", "CC0-1.0"},
@@ -219,7 +246,7 @@ Digest sbom_subject(std::string_view text) {
       return Digest();
     }
     for (const Json& package : json.at("packages")) {
-      if (package.at("SPDXID") != "SPDXRef-Image") continue;
+      if (package.at("SPDXID") != kImage) continue;
       for (const Json& sum : package.at("checksums")) {
         if (sum.at("algorithm") == "SHA256")
           return Digest::parse("sha256:" + sum.at("checksumValue").get<std::string>());
@@ -243,7 +270,8 @@ std::map<std::string, std::string> sbom_packages(std::string_view text) {
       return packages;
     }
     for (const Json& package : json.at("packages")) {
-      if (package.at("SPDXID") != "SPDXRef-Image") take(package.at("name"), package.at("versionInfo"));
+      if (package.at("SPDXID").get<std::string>().starts_with(kPackagePrefix))
+        take(package.at("name"), package.at("versionInfo"));
     }
     return packages;
   });

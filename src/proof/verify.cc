@@ -200,6 +200,11 @@ class Verifier {
                                what.substr(what.find(' ') + 1), what.substr(what.find(' ') + 1)));
     } else if (signed_ && document->by.empty()) {
       failed(name, fmt::format("{} is not signed by a key that is trusted", what));
+    } else if (signed_) {
+      for (const Document& other : documents_) {
+        if (other.predicate_type == predicate_type && other.text != document->text && other.by.empty())
+          failed(name, fmt::format("another text lies beside {} that was signed", what));
+      }
     }
     return document;
   }
