@@ -11,6 +11,7 @@
 #include "cli/bake_view.h"
 #include "cli/catalog_bases.h"
 #include "cli/command.h"
+#include "cli/proofs.h"
 #include "cli/session.h"
 #include "store/store.h"
 
@@ -108,7 +109,7 @@ int run_bake(Context& context, const std::vector<std::string>& words) {
   CLI::App parser;
   bool json = false, verbose = false, no_cache = false, no_publish = false, shell = false;
   std::size_t shell_step = 0;
-  std::string environment;
+  std::string environment, key_file;
   parser.add_flag("--json", json);
   parser.add_flag("--verbose,-v", verbose);
   parser.add_flag("--no-cache", no_cache);
@@ -120,6 +121,7 @@ int run_bake(Context& context, const std::vector<std::string>& words) {
   parser.add_flag("--shell", shell);
   parser.add_option("--step", shell_step);
   parser.add_option("--env", environment);
+  parser.add_option("--key", key_file);
   if (!parse(parser, "bake", words)) return 0;
 
   spec::App app = load_app(context);
@@ -142,12 +144,17 @@ int run_bake(Context& context, const std::vector<std::string>& words) {
   }
   if (shell) return bake::shell_at(app, context.folder, store, context.clock, options, shell_step);
 
+  // A key that cannot be read is said before the work, not after it.
+  const std::optional<proof::SigningKey> key = signing_key(context, key_file);
+  const Time started = context.clock.now();
   bake::BakeResult result = with_context(
       "baking " + app.name, [&] { return bake::bake(app, context.folder, store, context.clock, options); });
   view.clear();
+  prove(context, store, app, result, started);
   ledger::Ledger ledger(context.ledger_folder(), context.clock, context.actor());
   catalog::Catalog catalog(ledger);
   catalog::Image image = catalog.record_baked(catalog_image(app, result));
+  if (key) sign(context, store, subject_of(image), *key);
   std::string ami = no_publish ? "" : publish_if_possible(context, app, environment, image, catalog, json);
   if (json) {
     say_json(to_json(result, ami));
