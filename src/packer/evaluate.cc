@@ -41,7 +41,7 @@ Value element_of(const Value& of, const Value& key, const Place& place) {
 }  // namespace
 
 Value Evaluator::paid(Value value, const Place& place) {
-  spent_ += weigh(value, place);
+  spent_ += kStepCost + weigh(value, place);
   if (spent_ > kBudget) throw place.error("the template's values become too large here");
   return value;
 }

@@ -17,7 +17,9 @@
 namespace kiln::packer {
 
 // Elements and bytes that all values of one template may have together.
-inline constexpr std::size_t kBudget = std::size_t{64} << 20;
+inline constexpr std::size_t kBudget = std::size_t{8} << 20;
+// What each step costs beside what it makes.
+inline constexpr std::size_t kStepCost = 8;
 
 struct HostFile {
   std::string content;

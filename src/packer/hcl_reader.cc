@@ -543,6 +543,7 @@ class Reader {
         plain += text_.substr(at_ + 1, 2);
         at_ += 3;
       } else if (starts("${") || starts("%{")) {
+        if (peek(2) == '~') trim_end(plain);
         flush();
         if (c == '%' && closes_directive()) break;
         out->parts.push_back(c == '$' ? read_inserted() : read_directive(end));
@@ -553,45 +554,43 @@ class Reader {
       }
     }
     flush();
-    trim_marked(*out);
     if (out->parts.empty()) return literal(Value::of(""), out->place);
     // "${x}" alone is x itself, not a string.
     if (out->parts.size() == 1 && (out->parts[0]->kind == Kind::literal || end == End::quote)) return std::move(out->parts[0]);
     return out;
   }
 
-  // `~` beside a brace takes the spaces beyond it away; `second` notes where it stood.
-  static void trim_marked(Expression& text) {
-    const auto is_text = [](const ExpressionPtr& part) { return part->kind == Kind::literal && part->value.is(Value::Kind::text); };
-    for (std::size_t i = 0; i < text.parts.size(); ++i) {
-      const std::string& marks = text.parts[i]->second;
-      if (is_text(text.parts[i])) continue;
-      if (marks.find("~<") != std::string::npos && i > 0 && is_text(text.parts[i - 1])) {
-        std::string& before = text.parts[i - 1]->value.text;
-        before.erase(before.find_last_not_of(" \t\r\n") + 1);
-      }
-      if (marks.find(">~") != std::string::npos && i + 1 < text.parts.size() && is_text(text.parts[i + 1])) {
-        std::string& after = text.parts[i + 1]->value.text;
-        after.erase(0, std::min(after.find_first_not_of(" \t\r\n"), after.size()));
-      }
+  // "~}" takes the spaces behind it, up to the end of the line and with it.
+  void skip_trimmed() {
+    while (peek() == ' ' || peek() == '\t' || peek() == '\r') ++at_;
+    if (peek() == '\n') ++at_;
+  }
+
+  // "${~" and "%{~" take the spaces before them, or else the end of the line before.
+  static void trim_end(std::string& text) {
+    const std::size_t kept = text.find_last_not_of(" \t") + 1;
+    if (kept < text.size()) {
+      text.resize(kept);
+    } else if (text.ends_with('\n')) {
+      text.resize(text.find_last_not_of(" \t\r\n") + 1);
     }
+  }
+
+  void close_brace(const Place& place, const char* unclosed) {
+    const bool trims = eat("~");
+    if (!eat("}")) throw place.error(unclosed);
+    if (trims) skip_trimmed();
   }
 
   ExpressionPtr read_inserted() {
     const Place place = here();
     at_ += 2;
-    const bool trims_before = peek() == '~';
-    if (trims_before) ++at_;
+    if (peek() == '~') ++at_;
+    ExpressionPtr inner;
     const Newlines any(*this, true);
-    ExpressionPtr inner = read_expression();
-    space();
-    const bool trims_after = eat("~");
-    if (!eat("}")) throw place.error("'${' without '}'");
-    if (!trims_before && !trims_after) return inner;
-    ExpressionPtr out = make(Kind::text, place);
-    out->parts.push_back(std::move(inner));
-    out->second = std::string(trims_before ? "~<" : "") + (trims_after ? ">~" : "");
-    return out;
+    inner = read_expression();
+    close_brace(place, "'${' without '}'");
+    return inner;
   }
 
   // At "%{": whether it is one that ends or divides; its word.
@@ -606,6 +605,7 @@ class Reader {
   }
 
   bool eat_directive(std::string_view word) {
+    if (!starts("%{")) return false;
     const std::size_t before = at_;
     at_ += 2;
     eat("~");
@@ -613,8 +613,7 @@ class Reader {
       at_ = before;
       return false;
     }
-    eat("~");
-    expect("}");
+    close_brace(here(), "'%{' without '}'");
     return true;
   }
 
@@ -632,8 +631,7 @@ class Reader {
       } else {
         read_for_names(*out);
       }
-      eat("~");
-      expect("}");
+      close_brace(place, "'%{' without '}'");
     }
     ++open_directives_;
     out->parts.push_back(as_text(read_text(end)));

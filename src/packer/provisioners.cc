@@ -219,7 +219,9 @@ void read_file_provisioner(Reader& reader, Settings& settings, const Place& plac
     const std::string from = inside_folder(reader, source, at);
     const bool folder = reader.outside.files_below(source).has_value();
     if (!folder && !reader.outside.read(source)) throw at.error(fmt::format("there is no file or folder '{}'", source));
-    spec::CopyStep copy{.from = from, .to = to};
+    spec::CopyStep copy;
+    copy.from = from;
+    copy.to = to;
     if (folder) {
       // scp's rule: "app/" is what is in it, "app" is the folder, put into the destination.
       copy.from = from + "/";

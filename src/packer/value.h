@@ -15,7 +15,7 @@
 namespace kiln::packer {
 
 // Bytes and elements of one value; a template that makes more is refused, before it fills the memory.
-inline constexpr std::size_t kWeightMax = std::size_t{4} << 20;
+inline constexpr std::size_t kWeightMax = std::size_t{2} << 20;
 // How deep blocks, brackets and values may be nested.
 inline constexpr int kDepthMax = 64;
 // Members of one object, which are looked up one after the other.

@@ -8,7 +8,7 @@ inline constexpr const char* kCarry = "/var/lib/kiln-carry";
 
 // What the image would have if it had booted as a builder: cloud-init that is done, for scripts that wait for it;
 // services that start when they are told, which here means: not at all, as in every image that is made without booting.
-inline constexpr const char* kBegin = R"(#!/bin/sh
+inline constexpr const char* kBegin = R"sh(#!/bin/sh
 set -e
 if [ -d /var/lib/cloud ]; then
   mkdir -p /run/cloud-init/kiln
@@ -28,9 +28,9 @@ for pair in tmp:/tmp lists:/var/lib/apt/lists; do
   from=/var/lib/kiln-carry/${pair%%:*}
   [ ! -d "$from" ] || cp -a "$from/." "${pair#*:}/"
 done
-)";
+)sh";
 
-inline constexpr const char* kEnd = R"(#!/bin/sh
+inline constexpr const char* kEnd = R"sh(#!/bin/sh
 set -e
 if [ "$(readlink /var/lib/cloud/instance)" = /run/cloud-init/kiln ]; then rm /var/lib/cloud/instance; fi
 rm -f /etc/sudoers.d/kiln-bake
@@ -49,10 +49,10 @@ for pair in tmp:/tmp lists:/var/lib/apt/lists; do
     cp -a "$now/." "$carry/"
   fi
 done
-)";
+)sh";
 
 // `attempt CODES RETRIES SECONDS FILE`: Packer hands the command to the ssh user's shell.
-inline constexpr const char* kRunHead = R"(#!/bin/sh
+inline constexpr const char* kRunHead = R"sh(#!/bin/sh
 export HOME=/root USER=root LOGNAME=root SYSTEMD_OFFLINE=1
 cd /root || exit
 attempt() {
@@ -65,6 +65,6 @@ attempt() {
     left=$((left - 1))
   done
 }
-)";
+)sh";
 
 }  // namespace kiln::packer
