@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "base/text.h"
+#include "spec/internal/image_test_reader.h"
 #include "spec/shape.h"
 #include "spec/tree.h"
 
@@ -91,6 +92,7 @@ ImageSpec read_image(const Source& source, const Node& node) {
     }
   }
   for (const auto& [none, step] : node.find("steps")->entries) image.steps.push_back(read_step(source, step));
+  if (const Node* test = node.find("test")) image.test = read_image_test(source, *test);
   if (const Node* writable = node.find("writable")) {
     image.writable = read_texts(*writable);
     for (std::string& folder : *image.writable) {

@@ -40,7 +40,8 @@ std::vector<std::string> served_keys(const Shape& shape) {
 std::string wanted(const Shape& shape) {
   switch (shape.kind) {
     case Shape::Kind::mapping:
-      return "a mapping with the keys " + join(served_keys(shape), ", ");
+      return (shape.short_form == nullptr ? "" : wanted(*shape.short_form) + ", or ") + "a mapping with the keys " +
+             join(served_keys(shape), ", ");
     case Shape::Kind::named:
       return "a mapping of names";
     case Shape::Kind::list:
@@ -89,6 +90,7 @@ class Checker {
   }
 
   void check_mapping(const Node& node, const Shape& shape, std::string_view label) const {
+    if (shape.short_form != nullptr && (node.is_scalar() || node.is_list())) return check(node, *shape.short_form, label);
     if (!node.is_mapping()) refuse(node, shape, label);
     for (const auto& [key, value] : node.entries) {
       const Key& known = find_key(key, shape);

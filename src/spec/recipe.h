@@ -10,6 +10,7 @@
 #include <variant>
 #include <vector>
 
+#include "spec/image_test.h"
 #include "spec/source.h"
 
 namespace kiln::spec {
@@ -98,6 +99,7 @@ struct ImageSpec {
   // `writable:` in the file makes the root read-only but for these (absolute, sorted, unique). Without it all can be
   // written.
   std::optional<std::vector<std::string>> writable;
+  ImageTest test{};  // in the order of the file
 };
 
 }  // namespace kiln::spec

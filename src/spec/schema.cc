@@ -27,6 +27,7 @@ Json mapping_schema(const Shape& shape) {
   }
   if (!required.empty()) schema["required"] = std::move(required);
   if (shape.exactly_one_key) schema["minProperties"] = schema["maxProperties"] = 1;
+  if (shape.short_form != nullptr) return {{"anyOf", Json::array({schema_of(*shape.short_form), schema})}};
   return schema;
 }
 

@@ -39,6 +39,7 @@ struct Shape {
   std::vector<std::string_view> later_choices{};  // known by name, not served by this version
   std::vector<Key> keys{};
   bool exactly_one_key = false;
+  const Shape* short_form = nullptr;  // of a mapping: it may be written as this alone
   bool partial = false;  // overrides: `required` does not hold
   const Shape* item = nullptr;
   std::int64_t min = 0;  // of an integer, a duration in seconds, a list's length
