@@ -15,6 +15,7 @@ const std::vector<Command>& commands() {
   static const std::vector<Command> kCommands = {
       {"init", "write a first kiln.yaml", run_init},
       {"bake", "make an image from kiln.yaml and publish it", run_bake},
+      {"test", "test an image on a booted instance", run_test},
       {"images", "list the images that were baked, and where they are placed", run_images},
       {"plan", "show what a deployment would do", run_plan},
       {"deploy", "replace the fleet by a version", run_deploy},

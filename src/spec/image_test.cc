@@ -2,9 +2,9 @@
 #include "spec/image_test.h"
 
 #include <fmt/format.h>
+#include <regex.h>
 
 #include <algorithm>
-#include <regex>
 
 #include "base/digest.h"
 #include "base/text.h"
@@ -142,12 +142,15 @@ class Reader {
   }
 
   std::string expression_of(const Node& node) const {
-    try {
-      const std::regex compiled(node.text);
-    } catch (const std::regex_error& error) {
-      throw source_.error(node.where, fmt::format("'{}' is no regular expression: {}", node.text, error.what()),
-                          "They are those of ECMAScript; write '\\.' for a dot.");
+    regex_t compiled;
+    const int wrong = ::regcomp(&compiled, node.text.c_str(), REG_EXTENDED | REG_NOSUB);
+    if (wrong != 0) {
+      char why[200];
+      ::regerror(wrong, &compiled, why, sizeof why);
+      throw source_.error(node.where, fmt::format("'{}' is no regular expression: {}", node.text, why),
+                          "They are POSIX extended ones, as those of grep -E.");
     }
+    ::regfree(&compiled);
     return node.text;
   }
 

@@ -1,4 +1,5 @@
 // ImageTest: what a booted instance of an image must do before the image may be published; `image.test` of kiln.yaml.
+// Regular expressions are POSIX extended ones, and compile.
 #pragma once
 
 #include <cstdint>
