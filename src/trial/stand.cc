@@ -300,7 +300,7 @@ std::vector<std::string> shell_into(const host::Path& trials, const std::string&
   return {"nsenter", "--target", std::to_string(status->init.pid),
           "--mount", "--uts",    "--ipc",
           "--net",   "--pid",    "--root",
-          "--wd=/",  "/bin/sh",  "-l"};
+          "--wdns=/",  "/bin/sh",  "-l"};
 }
 
 void end_kept(const host::Clock& clock, const host::Path& trials, const std::string& name) {
