@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "cli/command.h"
 #include "cli/image_trial.h"
+#include "cli/instance_bake.h"
 #include "cli/session.h"
 #include "console/screen.h"
 #include "store/store.h"
@@ -126,6 +127,8 @@ nlohmann::json to_json(const bake::BakeResult& result, const std::string& ami) {
 int run_bake(Context& context, const std::vector<std::string>& words) {
   CLI::App parser;
   bool json = false, verbose = false, no_cache = false, no_publish = false, shell = false, keep = false;
+  bool in_instance = false;
+  InstanceBake instance;
   std::size_t shell_step = 0;
   std::string environment;
   parser.add_flag("--json", json);
@@ -136,9 +139,25 @@ int run_bake(Context& context, const std::vector<std::string>& words) {
   parser.add_flag("--shell", shell);
   parser.add_option("--step", shell_step);
   parser.add_option("--env", environment);
+  parser.add_flag("--in-instance", in_instance);
+  parser.add_flag("--no-test", instance.no_test);
+  parser.add_option("--instance-type", instance.instance_type);
+  parser.add_option("--instance-profile", instance.instance_profile);
+  parser.add_option("--subnet", instance.subnet);
   if (!parse(parser, "bake", words)) return 0;
 
   spec::App app = load_app(context);
+  if (in_instance) {
+    instance.environment = environment;
+    instance.json = json;
+    instance.verbose = verbose;
+    return bake_in_instance(context, app, instance);
+  }
+  if (instance.no_test || !instance.instance_type.empty() || !instance.instance_profile.empty() ||
+      !instance.subnet.empty()) {
+    throw Error(ErrorCode::usage, "--no-test, --instance-type, --instance-profile and --subnet are for --in-instance",
+                "See: kiln help bake");
+  }
   store::Store store(context.store_folder());
   BakeLog log(json, verbose);
   bake::Options options;
