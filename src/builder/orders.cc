@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "bake/inputs.h"
 #include "base/error.h"
 #include "base/text.h"
@@ -29,7 +31,8 @@ ParcelEntry script(const std::string& lines) {
 
 // Others may be at work at a first boot: cloud-init, and apt's own timers.
 constexpr const char* kBegin =
-    "if command -v cloud-init >/dev/null; then cloud-init status --wait >/dev/null || :; fi\n"
+    "if command -v cloud-init >/dev/null; then cloud-init status --wait >/dev/null || :; fi\n";
+constexpr const char* kLists =
     "export DEBIAN_FRONTEND=noninteractive\n"
     "apt-get -q -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 update\n";
 
@@ -150,7 +153,11 @@ std::vector<Order> orders_of(const spec::App& app, const host::Path& folder) {
                            "package repositories of one's own are not served in an instance",
                            "Bake offline: kiln bake. Or add them by a 'run' step.");
   }
-  std::vector<Order> orders = {own("wait for the first boot, refresh apt's lists", kBegin)};
+  const bool installs = std::ranges::any_of(
+      app.image.steps, [](const spec::Step& step) { return std::holds_alternative<spec::PackagesStep>(step.action); });
+  std::vector<Order> orders = {installs
+                                   ? own("wait for the first boot, refresh apt's lists", kBegin + std::string(kLists))
+                                   : own("wait for the first boot", kBegin)};
   for (const spec::Step& step : app.image.steps) {
     orders.push_back(Writer(app, folder, step).write());
     if (orders.back().parcel.empty()) continue;

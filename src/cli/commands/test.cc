@@ -61,6 +61,11 @@ int test_image(Context& context, const TestOptions& asked) {
   catalog::Catalog catalog(ledger);
   const catalog::Image image = wanted_image(context, app, catalog, asked.image);
   store::Store store(context.store_folder());
+  if (!store.has(image.digest)) {
+    throw Error(
+        ErrorCode::not_found, fmt::format("{} is not in the store of this machine", image.name()),
+        "Bake it again: kiln bake. An image that was baked in an instance is only in AWS, and is not tested here.");
+  }
   TrialRequest request;
   request.version = image.version;
   request.digest = image.digest;
