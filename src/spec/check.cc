@@ -90,7 +90,8 @@ class Checker {
   }
 
   void check_mapping(const Node& node, const Shape& shape, std::string_view label) const {
-    if (shape.short_form != nullptr && (node.is_scalar() || node.is_list())) return check(node, *shape.short_form, label);
+    if (shape.short_form != nullptr && (node.is_scalar() || node.is_list()))
+      return check(node, *shape.short_form, label);
     if (!node.is_mapping()) refuse(node, shape, label);
     for (const auto& [key, value] : node.entries) {
       const Key& known = find_key(key, shape);

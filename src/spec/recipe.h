@@ -152,7 +152,7 @@ struct ImageSpec {
   // `writable:` in the file makes the root read-only but for these (absolute, sorted, unique). Without it all can be
   // written.
   std::optional<std::vector<std::string>> writable;
-  ImageTest test{};  // in the order of the file
+  ImageTest test{};      // in the order of the file
   ImageSource source{};  // none: `base` and `steps` are kiln.yaml's own; else `base` may be without a name
   std::vector<Secret> secrets{};
   std::vector<Repository> repositories{};

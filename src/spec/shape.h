@@ -40,7 +40,7 @@ struct Shape {
   std::vector<Key> keys{};
   bool exactly_one_key = false;
   const Shape* short_form = nullptr;  // of a mapping: it may be written as this alone
-  bool partial = false;  // overrides: `required` does not hold
+  bool partial = false;               // overrides: `required` does not hold
   const Shape* item = nullptr;
   std::int64_t min = 0;  // of an integer, a duration in seconds, a list's length
   std::int64_t max = 0;

@@ -88,8 +88,8 @@ struct Question {
         shell_word(check.path));
     if (check.content || !check.sha256.empty()) script += "[ -f \"$file\" ] && sha256sum <\"$file\"\n";
     if (!check.contains.empty()) {
-      script +=
-          fmt::format("[ -f \"$file\" ] && grep -q -F -e {} -- \"$file\" && echo contains\n", shell_word(check.contains));
+      script += fmt::format("[ -f \"$file\" ] && grep -q -F -e {} -- \"$file\" && echo contains\n",
+                            shell_word(check.contains));
     }
     return script + ":\n";
   }

@@ -297,10 +297,10 @@ host::Path folder_of_kept(const host::Path& trials, const std::string& name) {
 std::vector<std::string> shell_into(const host::Path& trials, const std::string& name) {
   const auto status = running_in(folder_of_kept(trials, name));
   if (!status) throw Error(ErrorCode::not_found, fmt::format("the instance '{}' has ended", name));
-  return {"nsenter", "--target", std::to_string(status->init.pid),
-          "--mount", "--uts",    "--ipc",
-          "--net",   "--pid",    "--root",
-          "--wdns=/",  "/bin/sh",  "-l"};
+  return {"nsenter",  "--target", std::to_string(status->init.pid),
+          "--mount",  "--uts",    "--ipc",
+          "--net",    "--pid",    "--root",
+          "--wdns=/", "/bin/sh",  "-l"};
 }
 
 void end_kept(const host::Clock& clock, const host::Path& trials, const std::string& name) {
