@@ -15,6 +15,7 @@ const std::vector<Command>& commands() {
   static const std::vector<Command> kCommands = {
       {"init", "write a first kiln.yaml", run_init},
       {"bake", "make an image from kiln.yaml and publish it", run_bake},
+      {"test", "test an image on a booted instance", run_test},
       {"images", "list the images that were baked, and where they are placed", run_images},
       {"sbom", "print what is in an image, as SPDX or CycloneDX", run_sbom},
       {"sign", "sign an image and what is said about it", run_sign},

@@ -30,6 +30,7 @@ bool parse(CLI::App& app, std::string_view command, const std::vector<std::strin
 
 int run_init(Context& context, const std::vector<std::string>& words);
 int run_bake(Context& context, const std::vector<std::string>& words);
+int run_test(Context& context, const std::vector<std::string>& words);
 int run_images(Context& context, const std::vector<std::string>& words);
 int run_sbom(Context& context, const std::vector<std::string>& words);
 int run_sign(Context& context, const std::vector<std::string>& words);

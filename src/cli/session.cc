@@ -7,6 +7,7 @@
 
 #include "bake/bake.h"
 #include "base/text.h"
+#include "cli/image_trial.h"
 #include "cli/progress.h"
 #include "deploy/publish.h"
 #include "store/store.h"
@@ -154,6 +155,8 @@ catalog::Image image_of(Context& context, const spec::App& app, catalog::Catalog
 }  // namespace
 
 std::string publish(Context& context, const catalog::Image& image, catalog::Catalog& catalog, Connection& connection) {
+  require_deployable(ledger::Ledger(context.ledger_folder(), context.clock, context.actor()), image.app, image.version,
+                     image.digest);
   if (!connection.local()) {
     // The plan says so when it is gone.
     const auto* placed = image.placed_in(connection.account(), connection.region());

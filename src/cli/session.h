@@ -79,7 +79,7 @@ struct Session {
 deploy::Wanted wanted_of(Context& context, Session& session, const std::string& reference);
 
 // The AMI that holds the image where the connection leads. EC2 is asked, not the catalog: an AMI that was deregistered,
-// or went with its region, is published again.
+// or went with its region, is published again. Error(conflict) for an image that failed its tests.
 std::string publish(Context& context, const catalog::Image& image, catalog::Catalog& catalog, Connection& connection);
 
 // Runs `body` with an engine whose progress is shown: a live picture on a terminal, one line a change elsewhere, one

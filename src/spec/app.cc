@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "base/text.h"
+#include "spec/internal/image_test_reader.h"
 #include "spec/recipe_reader.h"
 #include "spec/shape.h"
 #include "spec/tree.h"
@@ -46,6 +47,7 @@ ImageSpec read_image(const Source& source, const Node& node) {
       image.version = version->text;
     }
   }
+  if (const Node* test = node.find("test")) image.test = read_image_test(source, *test);
   if (const Node* writable = node.find("writable")) {
     image.writable = read_texts(*writable);
     for (std::string& folder : *image.writable) {

@@ -1,6 +1,8 @@
 // Shape: the table itself. Read it top down as the reference of kiln.yaml.
 #include "spec/shape.h"
 
+#include "spec/internal/image_test_reader.h"
+
 namespace kiln::spec {
 namespace {
 
@@ -53,7 +55,7 @@ const Shape& image_shape() {
           {"version", &version, "The image's version: a literal, git (the default; from the last tag), or timestamp."},
           {"steps", &steps, "What to do to the base, in order. Each step is a layer."},
           {"writable", &writable, "Makes the root read-only at run time but for these folders."},
-          {"test", nullptr, "run the checks by hand after the deployment, and remove this key"},
+          {"test", &image_test_shape(), "What a booted instance must do before the image is published."},
       }));
   return shape;
 }
