@@ -30,6 +30,16 @@ bool parse(CLI::App& app, std::string_view command, const std::vector<std::strin
 
 int run_init(Context& context, const std::vector<std::string>& words);
 int run_bake(Context& context, const std::vector<std::string>& words);
+int run_promote(Context& context, const std::vector<std::string>& words);
+int run_deprecate(Context& context, const std::vector<std::string>& words);
+int run_disable(Context& context, const std::vector<std::string>& words);
+int run_revoke(Context& context, const std::vector<std::string>& words);
+int run_restore(Context& context, const std::vector<std::string>& words);
+int run_gc(Context& context, const std::vector<std::string>& words);
+int run_show(Context& context, const std::vector<std::string>& words);
+int run_diff(Context& context, const std::vector<std::string>& words);
+int run_search(Context& context, const std::vector<std::string>& words);
+int run_import(Context& context, const std::vector<std::string>& words);
 int run_images(Context& context, const std::vector<std::string>& words);
 int run_plan(Context& context, const std::vector<std::string>& words);
 int run_deploy(Context& context, const std::vector<std::string>& words);
