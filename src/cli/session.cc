@@ -177,8 +177,20 @@ std::string publish(Context& context, const catalog::Image& image, catalog::Cata
   });
 }
 
+void require_deployable(const catalog::Image& image) {
+  if (image.deployable()) return;
+  const bool aside = image.standing == catalog::Standing::aside;
+  throw Error(ErrorCode::conflict,
+              fmt::format("{} is not deployed: it is {} since {} by {}: {}", image.name(),
+                          aside ? "put aside by kiln gc" : to_string(image.standing),
+                          format_iso8601(image.stood.when), image.stood.by, image.stood.why),
+              fmt::format("Deploy another version (kiln images), or take it back: kiln {} {}{}",
+                          aside ? "gc --undo" : "restore", image.name(), aside ? "" : " --why 'the reason'"));
+}
+
 deploy::Wanted wanted_of(Context& context, Session& session, const std::string& reference) {
   catalog::Image image = image_of(context, session.app, session.catalog, reference);
+  require_deployable(image);
   deploy::Wanted wanted;
   wanted.names = session.names;
   wanted.fleet = session.fleet();

@@ -75,6 +75,9 @@ struct Session {
   const spec::FleetSpec& fleet() const;
 };
 
+// Throws Error(conflict) that says who disabled, revoked or put aside the image, when and why.
+void require_deployable(const catalog::Image& image);
+
 // The image that is meant: `reference`, or what kiln.yaml's version says now; placed in the environment if it is not.
 deploy::Wanted wanted_of(Context& context, Session& session, const std::string& reference);
 

@@ -141,6 +141,28 @@ const Shape& environments_shape() {
   return shape;
 }
 
+const Shape& channels_shape() {
+  static const Shape proof = choice({"tested", "signed"});
+  static const Shape proofs = list(proof);
+  static const Shape name = text("a channel's name", "[a-z][a-z0-9-]{0,39}");
+  static const Shape environment = text("an environment's name, or any", "[a-z][a-z0-9-]{0,19}");
+  static const Shape person = text("who, as the ledger names them: user@host", "[^\\s@]+@[^\\s@]+");
+  static const Shape people = one_or_more(person);
+  static const Shape channel = mapping({
+      {"requires", &proofs, "What must be there: tested, signed."},
+      {"from", &name, "The channel that it must have been in before."},
+      {"deployed", &environment, "The environment where it must have been deployed with success; any: in whichever."},
+      {"approved_by", &people, "Who may let it in; one of them is enough."},
+  });
+  static const Shape shape = {.kind = Kind::named,
+                              .what = "lower-case letters, digits and '-', at most 40",
+                              .pattern = "[a-z][a-z0-9-]{0,39}",
+                              .item = &channel,
+                              .min = 1,
+                              .max = 20};
+  return shape;
+}
+
 }  // namespace
 
 const Shape& app_shape() {
@@ -153,6 +175,7 @@ const Shape& app_shape() {
       {"fleet", &fleet_shape(), "What to run."},
       {"deploy", &deploy_shape(), "How to get from one version to the next."},
       {"environments", &environments_shape(), "Where it runs, in the order of promotion; each overrides what differs."},
+      {"channels", &channels_shape(), "What an image must be to be promoted to a channel, such as staging."},
       {"pipeline", nullptr, "run 'kiln bake' and 'kiln deploy' from your CI"},
   });
   return shape;
