@@ -246,9 +246,14 @@ store::Image Bakery::name_image() {
   config.read_only_root = app_.image.writable.has_value();
   config.writable = app_.image.writable.value_or(std::vector<std::string>{});
   std::vector<store::Blob> layers;
-  for (const LayerReport& layer : done_) {
-    layers.push_back(layer.blob);
-    config.history.push_back(layer.step);
+  for (std::size_t i = 0; i < done_.size(); ++i) {
+    // Of layers that are the same bytes the topmost says it all, and overlayfs takes none twice.
+    const Digest content = done_[i].blob.digest;
+    if (std::any_of(done_.begin() + static_cast<std::ptrdiff_t>(i) + 1, done_.end(),
+                    [&](const LayerReport& above) { return above.blob.digest == content; }))
+      continue;
+    layers.push_back(done_[i].blob);
+    config.history.push_back(done_[i].step);
   }
   if (!lock_) return store_.image(store_.add_image(config, layers));
   // Steps that are gone from the recipe go from the lock file, and the order is the recipe's.

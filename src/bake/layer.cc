@@ -33,8 +33,8 @@ constexpr const char* kInstallScript = R"(
 for file in /etc/apt/sources.list.d/*; do [ ! -e "$file" ] || cp "$file" /run/kiln/apt/sources/; done
 export APT_CONFIG=/run/kiln/apt/apt.conf
 apt-get -q -o APT::Update::Error-Mode=any update || exit 71
-apt-get -q -y --no-install-recommends --allow-downgrades -o Dpkg::Options::=--force-unsafe-io -o Dpkg::Options::=--force-confold \
-  -o Dpkg::Use-Pty=0 -o APT::Keep-Downloaded-Packages=true install -- "$@" &&
+apt-get -q -y --no-install-recommends --allow-downgrades -o Dpkg::Options::=--force-unsafe-io \
+  -o Dpkg::Options::=--force-confold -o Dpkg::Use-Pty=0 -o APT::Keep-Downloaded-Packages=true install -- "$@" &&
     { apt-get -q autoclean >/dev/null; exit 0; }
 apt-cache pkgnames > /run/kiln/names
 for package; do [ "${package%=*}" = "$package" ] || apt-cache madison "${package%=*}"; done > /run/kiln/versions

@@ -153,7 +153,7 @@ void plan_base(const spec::App& app, const std::vector<store::Blob>& given, cons
                std::vector<PlannedLayer>& plan) {
   if (given.empty()) {
     plan.push_back({.text = "base " + base_text(app), .below = {}, .inputs = {}, .recipe = base_recipe(app)});
-    if (lock != nullptr && lock->base == base_text(app)) plan.back().locked = lock->base_versions;
+    if (lock != nullptr && !lock->base_versions.empty()) plan.back().locked = lock->base_versions;
     return;
   }
   for (std::size_t i = 0; i < given.size(); ++i) {

@@ -257,5 +257,151 @@ TEST_F(RealBake, KilledInTheMiddleLeavesNoMountAndNoProcessAndTheNextBakeCleansU
   EXPECT_TRUE(host::list_folder(home_->path() / "home" / "store" / "tmp").empty());
 }
 
+// The output of all steps of a bake, by its log.
+std::string said_by(const BakeResult& result) {
+  std::string all;
+  for (const std::string& name : host::list_folder(result.log)) all += host::read_file(result.log / name);
+  return all;
+}
+
+std::string with_image_keys(const std::string& keys, const std::string& steps) {
+  std::string recipe = kRecipe;
+  recipe.insert(recipe.find("  steps:"), keys);
+  return recipe + steps;
+}
+
+TEST_F(RealBake, StepsThatDoNotNeedEachOtherRunAtTheSameTimeAndTheirOutputIsApart) {
+  std::vector<std::size_t> begun, ended;
+  Options together = options("home");
+  together.at_once = 2;
+  together.on_progress = [&](const Progress& progress) {
+    if (progress.index < 4) return;
+    if (progress.kind == Progress::Kind::started) begun.push_back(progress.index);
+    if (progress.kind == Progress::Kind::finished) ended.push_back(begun.size());
+  };
+  store::Store store(home_->path() / "home" / "store");
+  const spec::App app = spec::parse_app(std::string(kRecipe) +
+                                        "    - {run: 'sleep 1; echo first > /first', after: []}\n"
+                                        "    - {run: 'sleep 1; echo second > /second', after: []}\n"
+                                        "    - run: 'test -e /first && test -e /second'\n");
+  const BakeResult result = bake(app, app_folder_, store, clock_, together);
+  ASSERT_EQ(ended.size(), 3U);
+  EXPECT_EQ(ended[0], 2U) << "both had begun when the first ended";
+  EXPECT_EQ(result.layers.size(), 7U);
+}
+
+TEST_F(RealBake, StepsApartThatWriteTheSamePathAreRefusedByName) {
+  const Error error = failure(std::string(kRecipe) + "    - {run: 'echo 1 > /etc/same', name: one}\n" +
+                              "    - {run: 'mkdir /etc/other; echo 2 > /etc/same', after: []}\n");
+  EXPECT_EQ(error.code(), ErrorCode::usage);
+  EXPECT_THAT(error.message(), HasSubstr("do not wait for each other, and both write /etc/same"));
+  EXPECT_EQ(mounts_and_loops(home_->path()), "");
+}
+
+TEST_F(RealBake, ASecretIsReadByItsStepAndIsNowhereElse) {
+  ::setenv("KILN_TEST_TOKEN", "s3cr3t-of-the-test", 1);
+  const std::string secrets = "  secrets: [{name: token, env: KILN_TEST_TOKEN}]\n";
+  const BakeResult result =
+      run(with_image_keys(secrets,
+                          "    - run: {commands: 'test \"$(cat /run/kiln/secrets/token)\" = \"$WANT\"; echo it is "
+                          "$WANT', secrets: [token], "
+                          "environment: {WANT: s3cr3t-of-the-test}}\n    - run: test ! -e /run/kiln/secrets\n"));
+  EXPECT_THAT(said_by(result), HasSubstr("it is ***"));
+  EXPECT_THAT(said_by(result), testing::Not(HasSubstr("s3cr3t")));
+  const Error left = failure(
+      with_image_keys(secrets, "    - run: {commands: cp /run/kiln/secrets/token /root/token, secrets: [token]}\n"));
+  EXPECT_EQ(left.code(), ErrorCode::usage);
+  EXPECT_THAT(left.message(), HasSubstr("the step left a secret in /root/token"));
+  const Error failed = failure(
+      with_image_keys(secrets, "    - run: {commands: 'cat /run/kiln/secrets/token; exit 7', secrets: [token]}\n"));
+  EXPECT_THAT(failed.message(), HasSubstr("***"));
+  EXPECT_THAT(failed.message(), testing::Not(HasSubstr("s3cr3t")));
+  ::unsetenv("KILN_TEST_TOKEN");
+}
+
+TEST_F(RealBake, OwnersTemplatesUsersAndShellsDoWhatTheySay) {
+  write("app.conf", "port {{ port }}\n");
+  run(with_image_keys(
+      "  variables: {port: '8080'}\n  kernel_arguments: [quiet, 'console=ttyS0']\n",
+      "    - user: {name: deploy, uid: 1500, groups: [adm], shell: /bin/bash, home: /home/deploy}\n"
+      "    - template: {from: app.conf, to: /etc/, owner: 'deploy:www-data', mode: 0640}\n"
+      "    - disable: nginx\n"
+      "    - run: {commands: ['[[ $(stat -c %U:%G:%a /etc/app.conf) == deploy:www-data:640 ]]', '[[ $(< /etc/app.conf) "
+      "== "
+      "\"port 8080\" ]]', '[[ $(id -u deploy) == 1500 ]]', '[[ $A == \"b c\" ]]', '! systemctl is-enabled nginx'], "
+      "shell: /bin/bash, environment: {A: b c}}\n"));
+  EXPECT_THAT(failure(with_step("copy: {from: site/, to: /srv, owner: www-dat}")).message(),
+              HasSubstr("the image has no user 'www-dat'; did you mean 'www-data'?"));
+}
+
+TEST_F(RealBake, TwoStepsThatChangeNothingAreAnImageThatCanBeMounted) {
+  run(with_step("run: 'true'") + "    - run: ':'\n    - run: test -e /usr/sbin/nginx\n");
+}
+
+TEST_F(RealBake, AVersionThatIsNotThereIsAnsweredWithThoseThatAre) {
+  const Error error = failure(with_step("packages: [nginx-light=1.0]"));
+  EXPECT_EQ(error.code(), ErrorCode::usage);
+  EXPECT_THAT(error.message(), HasSubstr("version 1.0 of 'nginx-light' is not to be had"));
+  EXPECT_THAT(error.next(), HasSubstr("there is 1."));
+}
+
+TEST_F(RealBake, PackagesThatExcludeEachOtherAreNamed) {
+  const Error error = failure(with_step("packages: [exim4-daemon-light, postfix]"));
+  EXPECT_EQ(error.code(), ErrorCode::usage);
+  EXPECT_THAT(error.message(), HasSubstr("these packages cannot be installed together"));
+  EXPECT_THAT(error.message(), HasSubstr("Conflicts"));
+}
+
+TEST_F(RealBake, ARepositoryThatDoesNotAnswerEndsTheStep) {
+  write("key.asc", "-----BEGIN PGP PUBLIC KEY BLOCK-----\n");
+  const Error error = failure(with_image_keys(
+      "  repositories: [{name: t, url: 'http://127.0.0.1:1/t', suite: x, components: [main], key: key.asc}]\n",
+      "    - packages: [tree]\n"));
+  EXPECT_EQ(error.code(), ErrorCode::unavailable);
+  EXPECT_THAT(error.message(), HasSubstr("127.0.0.1"));
+}
+
+TEST_F(RealBake, ALockFileHoldsVersionsUntilItIsRenewedAndSaysWhatIsGone) {
+  run();
+  Options renew = options("home");
+  renew.update = true;
+  store::Store store(home_->path() / "home" / "store");
+  const spec::App app = spec::parse_app(kRecipe);
+  const BakeResult renewed = bake(app, app_folder_, store, clock_, renew);
+  const std::string lock = host::read_file(app_folder_ / "kiln.lock");
+  EXPECT_THAT(lock, HasSubstr("\"nginx\": \"1."));
+  EXPECT_THAT(lock, HasSubstr("\"libc6\": \""));
+  const BakeResult again = run();
+  EXPECT_EQ(again.image.digest, renewed.image.digest);
+  EXPECT_THAT(reused(again), testing::Each(true));
+
+  // Another step is added to it, and everything that was in it stays.
+  const BakeResult more = run(with_step("packages: [tree]"));
+  const std::string longer = host::read_file(app_folder_ / "kiln.lock");
+  EXPECT_THAT(longer, HasSubstr("\"tree\": \""));
+  EXPECT_THAT(reused(more), testing::ElementsAre(true, true, true, true, false));
+  EXPECT_THAT(reused(run(with_step("packages: [tree]"))), testing::Each(true));
+
+  const std::size_t at = longer.find("\"tree\": \"") + 9;
+  write("kiln.lock", longer.substr(0, at) + "9." + longer.substr(at));
+  const Error error = failure(with_step("packages: [tree]"));
+  EXPECT_EQ(error.code(), ErrorCode::unavailable);
+  EXPECT_THAT(error.message(), HasSubstr("tree 9."));
+  EXPECT_THAT(error.next(), HasSubstr("kiln bake --update"));
+}
+
+TEST_F(RealBake, ACheckNamesTheFileThatTwoBakesMakeDifferently) {
+  store::Store store(home_->path() / "home" / "store");
+  const spec::App app =
+      spec::parse_app(with_step("run: cat /proc/sys/kernel/random/uuid > /etc/id; echo same > /etc/same"));
+  const CheckResult result = check(app, app_folder_, store, clock_, options("home"));
+  ASSERT_EQ(result.differences.size(), 1U);
+  EXPECT_EQ(result.differences[0].path, "/etc/id");
+  EXPECT_EQ(result.differences[0].what, "content");
+  EXPECT_EQ(mounts_and_loops(home_->path()), "");
+  for (const std::string& name : host::list_folder(home_->path() / "home" / "cache"))
+    EXPECT_FALSE(name.starts_with("check-")) << name;
+}
+
 }  // namespace
 }  // namespace kiln::bake

@@ -7,6 +7,7 @@
 #include <sys/mount.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstdlib>
@@ -120,6 +121,9 @@ MergedRoot::MergedRoot(host::Path work, const std::vector<host::Path>& layers, b
   as_system_folder(work_ / "tools");
   std::string lower = "tools";
   for (std::size_t i = layers.size(); i-- > 0;) {
+    // overlayfs takes no layer twice, and two steps that change nothing are the same one.
+    if (std::find(layers.begin() + static_cast<std::ptrdiff_t>(i) + 1, layers.end(), layers[i]) != layers.end())
+      continue;
     const std::string name = fmt::format("{}", i);
     mount_layer(layers[i], work_ / name);
     lower += ":" + name;

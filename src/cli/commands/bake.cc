@@ -96,17 +96,17 @@ nlohmann::json to_json(const bake::BakeResult& result, const std::string& ami) {
           {"ami", ami.empty() ? nlohmann::json() : nlohmann::json(ami)}};
 }
 
-// Exit code 0: nothing changed or not, this is a look.
+// "depends": reused after all when what is below it turns out to be the same bytes again. A look, so exit code 0.
 int explain_bake(const std::vector<bake::Explanation>& layers, bool json) {
   using Fate = bake::Explanation::Fate;
   const auto name = [](Fate fate) {
-    return fate == Fate::reused ? "reused" : fate == Fate::made ? "made anew" : "made anew, or reused";
+    return fate == Fate::reused ? "reused" : fate == Fate::made ? "made anew" : "depends";
   };
   nlohmann::json list = nlohmann::json::array();
   for (const bake::Explanation& layer : layers) {
     list.push_back({{"step", layer.step}, {"fate", name(layer.fate)}, {"why", layer.why}});
     if (json) continue;
-    say(fmt::format("{:<10} {}", layer.fate == Fate::reused ? "reused" : "made anew", layer.step));
+    say(fmt::format("{:<10} {}", name(layer.fate), layer.step));
     for (const std::string& why : layer.why) say("             " + why);
   }
   if (json) say_json({{"layers", list}});
@@ -158,6 +158,10 @@ int run_bake(Context& context, const std::vector<std::string>& words) {
   if (!parse(parser, "bake", words)) return 0;
 
   spec::App app = load_app(context);
+  if (in_instance && (explain || check || update || shell)) {
+    throw Error(ErrorCode::usage, "--explain, --check, --update and --shell are for bakes on this machine",
+                "See: kiln help bake");
+  }
   if (in_instance) {
     instance.environment = environment;
     instance.json = json;
