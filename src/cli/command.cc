@@ -16,6 +16,7 @@ const std::vector<Command>& commands() {
       {"init", "write a first kiln.yaml", run_init},
       {"bake", "make an image from kiln.yaml and publish it", run_bake},
       {"images", "list the images that were baked, and where they are placed", run_images},
+      {"export", "write an image as an OCI image that other tools read", run_export},
       {"plan", "show what a deployment would do", run_plan},
       {"deploy", "replace the fleet by a version", run_deploy},
       {"status", "show the fleet as it is", run_status},

@@ -31,6 +31,7 @@ bool parse(CLI::App& app, std::string_view command, const std::vector<std::strin
 int run_init(Context& context, const std::vector<std::string>& words);
 int run_bake(Context& context, const std::vector<std::string>& words);
 int run_images(Context& context, const std::vector<std::string>& words);
+int run_export(Context& context, const std::vector<std::string>& words);
 int run_plan(Context& context, const std::vector<std::string>& words);
 int run_deploy(Context& context, const std::vector<std::string>& words);
 int run_status(Context& context, const std::vector<std::string>& words);
