@@ -1,4 +1,4 @@
-// Catalog: images read out of the ledger's image.* entries.
+// Catalog: what is written about images, and references to them. view.cc reads what was written.
 #include "catalog/catalog.h"
 
 #include <fmt/format.h>
@@ -16,57 +16,10 @@ using nlohmann::json;
 
 constexpr std::size_t kDigestPrefixMin = 6;
 
-json body_of(const ledger::Entry& entry) {
-  try {
-    return json::parse(entry.body);
-  } catch (const json::exception&) {
-    throw Error(ErrorCode::corrupt, fmt::format("the ledger's entry {} cannot be read", entry.sequence),
-                "Run `kiln ledger verify`.");
-  }
-}
-
 json to_body(const Image& image) {
   return {{"version", image.version}, {"digest", image.digest.str()},   {"built", format_iso8601(image.built)},
           {"commit", image.commit},   {"recipe", image.recipe.str()},   {"base", image.base},
           {"kiln", image.kiln},       {"size_bytes", image.size_bytes}, {"metadata", image.metadata}};
-}
-
-Image image_of(const ledger::Entry& entry) {
-  const json body = body_of(entry);
-  Image image;
-  image.app = entry.subject;
-  image.sequence = entry.sequence;
-  image.version = body.at("version");
-  image.digest = Digest::parse(body.at("digest").get<std::string>());
-  image.built = parse_iso8601(body.at("built").get<std::string>());
-  image.commit = body.value("commit", "");
-  image.recipe = Digest::parse(body.at("recipe").get<std::string>());
-  image.base = body.value("base", "");
-  image.kiln = body.value("kiln", "");
-  image.size_bytes = body.value("size_bytes", std::uint64_t{0});
-  if (body.contains("metadata")) image.metadata = body["metadata"].get<std::map<std::string, std::string>>();
-  return image;
-}
-
-// Entries written by this room and checked by the ledger's digest: a field that is missing means damage.
-template <typename Body>
-auto reading(const ledger::Entry& entry, Body&& body) -> decltype(body()) {
-  try {
-    return body();
-  } catch (const json::exception& error) {
-    throw Error(ErrorCode::corrupt,
-                fmt::format("the ledger's entry {} ({}) cannot be read: {}", entry.sequence, entry.kind, error.what()),
-                "Run `kiln ledger verify`.");
-  }
-}
-
-void add_placement(std::vector<Image>& images, const ledger::Entry& entry) {
-  const json body = body_of(entry);
-  const std::string version = body.at("version");
-  for (Image& image : images) {
-    if (image.app != entry.subject || image.version != version) continue;
-    image.placements.push_back({body.at("account"), body.at("region"), body.at("ami"), entry.time});
-  }
 }
 
 struct Reference {
@@ -86,6 +39,13 @@ Reference split_reference(std::string_view reference, std::string_view default_a
   return parts;
 }
 
+[[noreturn]] void refuse_gone(const Image& image) {
+  throw Error(ErrorCode::not_found,
+              fmt::format("{} was removed on {} by {} ({})", image.name(), format_iso8601(image.stood.when),
+                          image.stood.by, image.stood.why),
+              "Bake it again: the same recipe gives the same digest.");
+}
+
 }  // namespace
 
 const Placement* Image::placed_in(std::string_view account, std::string_view region) const {
@@ -96,25 +56,18 @@ const Placement* Image::placed_in(std::string_view account, std::string_view reg
 }
 
 std::vector<Image> Catalog::images(std::string_view app) const {
-  ledger::Query query;
-  query.kind = "image.";
-  query.subject = app;
-  query.limit = 0;
-  std::vector<Image> images;
-  for (const ledger::Entry& entry : ledger_.read(query)) {
-    reading(entry, [&] {
-      if (entry.kind == kImageBaked) images.push_back(image_of(entry));
-      if (entry.kind == kImagePlaced) add_placement(images, entry);
-    });
-  }
-  std::ranges::reverse(images);
+  std::vector<Image> images = view(app).images;
+  std::erase_if(images, [](const Image& image) { return image.standing == Standing::gone; });
   return images;
 }
 
-Image Catalog::record_baked(const Image& image) {
-  auto known = find_version(image.app, image.version);
-  if (known && known->digest == image.digest) return *known;
-  if (known) {
+Image Catalog::record(std::string_view kind, const Image& image, const std::string& ami) {
+  const View all = view(image.app);
+  const Image* known = all.image(image.app, image.version);
+  const bool same = known != nullptr && known->digest == image.digest;
+  if (same && known->deployable()) return *known;
+  if (same && (known->standing == Standing::disabled || known->standing == Standing::revoked)) return *known;
+  if (known != nullptr && !same) {
     throw Error(ErrorCode::already_exists,
                 fmt::format("{} is {} and cannot become {}: a version never moves to another image", image.name(),
                             known->digest.short_str(), image.digest.short_str()),
@@ -122,9 +75,75 @@ Image Catalog::record_baked(const Image& image) {
                             format_iso8601(known->built)));
   }
   Image recorded = image;
-  recorded.sequence = ledger_.append(kImageBaked, image.app, to_body(image)).sequence;
+  json body = to_body(image);
+  if (!ami.empty()) body["ami"] = ami;
+  recorded.sequence = ledger_.append(kind, image.app, body).sequence;
   recorded.placements.clear();
   return recorded;
+}
+
+Image Catalog::record_baked(const Image& image) { return record(kImageBaked, image, ""); }
+
+Image Catalog::record_imported(const Image& image, const std::string& ami) {
+  return record(kImageImported, image, ami);
+}
+
+Promotion Catalog::record_promoted(const Image& image, const std::string& channel, const std::string& why,
+                                   bool forced) {
+  const View all = view(image.app);
+  Promotion promotion{image.app, channel, image.version, image.digest, "", forced, {}};
+  if (const Promotion* before = all.channel(image.app, channel)) {
+    if (before->version == image.version) return *before;
+    promotion.from = before->version;
+  }
+  json body = {{"version", image.version}, {"digest", image.digest.str()}, {"channel", channel},
+               {"from", promotion.from},   {"why", why},                   {"forced", forced}};
+  const ledger::Entry entry = ledger_.append(kImagePromoted, image.app, body);
+  promotion.act = {entry.actor, entry.time, why};
+  return promotion;
+}
+
+void Catalog::record_approved(const Image& image, const std::string& channel, const std::string& why) {
+  ledger_.append(
+      kImageApproved, image.app,
+      {{"version", image.version}, {"digest", image.digest.str()}, {"channel", channel}, {"why", why}});
+}
+
+namespace {
+
+std::string_view kind_of(Standing standing) {
+  switch (standing) {
+    case Standing::deprecated:
+      return kImageDeprecated;
+    case Standing::disabled:
+      return kImageDisabled;
+    case Standing::revoked:
+      return kImageRevoked;
+    case Standing::aside:
+    case Standing::gone:
+      return kImageRemoved;
+    case Standing::usable:
+      break;
+  }
+  return kImageRestored;
+}
+
+}  // namespace
+
+void Catalog::record_standing(const Image& image, Standing standing, const std::string& why) {
+  for (const Image& same : view().images) {
+    if (same.digest != image.digest) continue;
+    if (same.standing == standing && (same.stood.why == why || standing == Standing::usable)) continue;
+    if (same.standing == Standing::gone) {
+      if (same.name() != image.name()) continue;
+      throw Error(ErrorCode::conflict,
+                  fmt::format("{} was removed on {}", same.name(), format_iso8601(same.stood.when)),
+                  "Bake it again: the same recipe gives the same digest.");
+    }
+    json body = {{"version", same.version}, {"digest", same.digest.str()}, {"why", why}};
+    if (standing == Standing::aside || standing == Standing::gone) body["step"] = to_string(standing);
+    ledger_.append(kind_of(standing), same.app, body);
+  }
 }
 
 void Catalog::record_placed(const Image& image, const Placement& placement) {
@@ -161,7 +180,12 @@ std::optional<Image> Catalog::find_version(std::string_view app, std::string_vie
 
 Image Catalog::find(std::string_view reference, std::string_view default_app) const {
   const Reference wanted = split_reference(reference, default_app);
-  std::vector<Image> all = images(wanted.app);
+  const View seen = view(wanted.app);
+  std::vector<Image> all;
+  for (const Image& image : seen.images) {
+    if (image.standing != Standing::gone) all.push_back(image);
+    else if (image.version == wanted.rest) refuse_gone(image);
+  }
   if (all.empty()) {
     throw Error(ErrorCode::not_found, fmt::format("no image of {} was baked yet", wanted.app),
                 fmt::format("Bake one: run `kiln bake` in the folder of {}.", wanted.app));
@@ -185,6 +209,11 @@ Image Catalog::find(std::string_view reference, std::string_view default_app) co
     if (found == nullptr) found = &image;
   }
   if (found != nullptr) return *found;
+  if (const Promotion* channel = seen.channel(wanted.app, wanted.rest)) {
+    return with_context(fmt::format("looking for the channel {}@{}", wanted.app, wanted.rest),
+                        [&] { return find(fmt::format("{}@{}", wanted.app, channel->version)); });
+  }
+  for (const Promotion& promotion : seen.promotions) versions.push_back(promotion.channel);
   std::string next = "`kiln images` lists what there is.";
   if (auto near = nearest(wanted.rest, versions)) next = fmt::format("Did you mean {}@{}? {}", wanted.app, *near, next);
   throw Error(ErrorCode::not_found, fmt::format("there is no image {}@{}", wanted.app, wanted.rest), next);

@@ -30,8 +30,26 @@ bool parse(CLI::App& app, std::string_view command, const std::vector<std::strin
 
 int run_init(Context& context, const std::vector<std::string>& words);
 int run_bake(Context& context, const std::vector<std::string>& words);
+int run_test(Context& context, const std::vector<std::string>& words);
+int run_promote(Context& context, const std::vector<std::string>& words);
+int run_deprecate(Context& context, const std::vector<std::string>& words);
+int run_disable(Context& context, const std::vector<std::string>& words);
+int run_revoke(Context& context, const std::vector<std::string>& words);
+int run_restore(Context& context, const std::vector<std::string>& words);
+int run_gc(Context& context, const std::vector<std::string>& words);
+int run_show(Context& context, const std::vector<std::string>& words);
+int run_diff(Context& context, const std::vector<std::string>& words);
+int run_search(Context& context, const std::vector<std::string>& words);
+int run_import(Context& context, const std::vector<std::string>& words);
 int run_images(Context& context, const std::vector<std::string>& words);
 int run_export(Context& context, const std::vector<std::string>& words);
+int run_sbom(Context& context, const std::vector<std::string>& words);
+int run_sign(Context& context, const std::vector<std::string>& words);
+int run_verify(Context& context, const std::vector<std::string>& words);
+int run_keys(Context& context, const std::vector<std::string>& words);
+int run_push(Context& context, const std::vector<std::string>& words);
+int run_pull(Context& context, const std::vector<std::string>& words);
+int run_mirror(Context& context, const std::vector<std::string>& words);
 int run_plan(Context& context, const std::vector<std::string>& words);
 int run_deploy(Context& context, const std::vector<std::string>& words);
 int run_status(Context& context, const std::vector<std::string>& words);

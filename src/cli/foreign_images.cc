@@ -142,6 +142,7 @@ void read_foreign_source(spec::App& app, const host::Path& app_folder) {
     }
     if (unnamed) app.image.base = *image.base;
     for (spec::Step& step : image.steps) app.image.steps.push_back(std::move(step));
+    for (spec::ImageCheck& check : image.tests) app.image.test.push_back(std::move(check));
   }
   if (const auto* dockerfile = std::get_if<spec::DockerfileSource>(&app.image.source))
     app.image.base = spec::OciBase{"dockerfile " + dockerfile->file};

@@ -7,6 +7,7 @@
 
 #include "bake/bake.h"
 #include "base/text.h"
+#include "cli/image_trial.h"
 #include "cli/progress.h"
 #include "deploy/publish.h"
 #include "store/store.h"
@@ -154,6 +155,8 @@ catalog::Image image_of(Context& context, const spec::App& app, catalog::Catalog
 }  // namespace
 
 std::string publish(Context& context, const catalog::Image& image, catalog::Catalog& catalog, Connection& connection) {
+  require_deployable(ledger::Ledger(context.ledger_folder(), context.clock, context.actor()), image.app, image.version,
+                     image.digest);
   if (!connection.local()) {
     // The plan says so when it is gone.
     const auto* placed = image.placed_in(connection.account(), connection.region());
@@ -174,8 +177,20 @@ std::string publish(Context& context, const catalog::Image& image, catalog::Cata
   });
 }
 
+void require_deployable(const catalog::Image& image) {
+  if (image.deployable()) return;
+  const bool aside = image.standing == catalog::Standing::aside;
+  throw Error(ErrorCode::conflict,
+              fmt::format("{} is not deployed: it is {} since {} by {}: {}", image.name(),
+                          aside ? "put aside by kiln gc" : to_string(image.standing),
+                          format_iso8601(image.stood.when), image.stood.by, image.stood.why),
+              fmt::format("Deploy another version (kiln images), or take it back: kiln {} {}{}",
+                          aside ? "gc --undo" : "restore", image.name(), aside ? "" : " --why 'the reason'"));
+}
+
 deploy::Wanted wanted_of(Context& context, Session& session, const std::string& reference) {
   catalog::Image image = image_of(context, session.app, session.catalog, reference);
+  require_deployable(image);
   deploy::Wanted wanted;
   wanted.names = session.names;
   wanted.fleet = session.fleet();

@@ -75,11 +75,14 @@ struct Session {
   const spec::FleetSpec& fleet() const;
 };
 
+// Throws Error(conflict) that says who disabled, revoked or put aside the image, when and why.
+void require_deployable(const catalog::Image& image);
+
 // The image that is meant: `reference`, or what kiln.yaml's version says now; placed in the environment if it is not.
 deploy::Wanted wanted_of(Context& context, Session& session, const std::string& reference);
 
 // The AMI that holds the image where the connection leads. EC2 is asked, not the catalog: an AMI that was deregistered,
-// or went with its region, is published again.
+// or went with its region, is published again. Error(conflict) for an image that failed its tests.
 std::string publish(Context& context, const catalog::Image& image, catalog::Catalog& catalog, Connection& connection);
 
 // Runs `body` with an engine whose progress is shown: a live picture on a terminal, one line a change elsewhere, one

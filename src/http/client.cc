@@ -3,6 +3,8 @@
 
 #include <curl/curl.h>
 
+#include <cstdio>
+#include <exception>
 #include <mutex>
 #include <vector>
 
@@ -38,10 +40,21 @@ struct Sink {
   Response response;
   std::size_t bytes_max = 0;
   bool too_long = false;
+  const Streams* streams = nullptr;
+  std::uint64_t sent_bytes = 0;
+  std::exception_ptr thrown;  // by one of the streams' functions: libcurl's C code must not see it
 };
 
 std::size_t on_body(char* data, std::size_t size, std::size_t count, void* user) {
   Sink& sink = *static_cast<Sink*>(user);
+  if (sink.streams->take) {
+    try {
+      if (sink.streams->take(sink.response, std::string_view(data, size * count))) return size * count;
+    } catch (...) {
+      sink.thrown = std::current_exception();
+      return 0;
+    }
+  }
   if (sink.response.body.size() + size * count > sink.bytes_max) {
     sink.too_long = true;
     return 0;
@@ -55,10 +68,37 @@ std::size_t on_header(char* data, std::size_t size, std::size_t count, void* use
   std::string_view line(data, size * count);
   if (line.starts_with("HTTP/")) {
     sink.response.headers = Headers();  // of the last answer: a "100 Continue" may come before it
+    sink.response.status = static_cast<int>(parse_int(line.substr(line.find(' ') + 1, 3)).value_or(0));
   } else if (std::size_t colon = line.find(':'); colon != std::string_view::npos) {
     sink.response.headers.add(std::string(line.substr(0, colon)), std::string(trim(line.substr(colon + 1))));
   }
   return size * count;
+}
+
+std::size_t on_read(char* into, std::size_t size, std::size_t count, void* user) {
+  Sink& sink = *static_cast<Sink*>(user);
+  try {
+    const std::size_t given = sink.streams->read(sink.sent_bytes, into, size * count);
+    sink.sent_bytes += given;
+    return given;
+  } catch (...) {
+    sink.thrown = std::current_exception();
+    return CURL_READFUNC_ABORT;
+  }
+}
+
+// When a kept connection turned out to be dead, libcurl sends the request once more.
+int on_seek(void* user, curl_off_t offset, int origin) {
+  if (origin != SEEK_SET || offset < 0) return CURL_SEEKFUNC_FAIL;
+  static_cast<Sink*>(user)->sent_bytes = static_cast<std::uint64_t>(offset);
+  return CURL_SEEKFUNC_OK;
+}
+
+int on_progress(void* user, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
+  Sink& sink = *static_cast<Sink*>(user);
+  if (!sink.streams->cancelled || !sink.streams->cancelled()) return 0;
+  sink.thrown = std::make_exception_ptr(Error(ErrorCode::cancelled, "interrupted"));
+  return 1;
 }
 
 class HeaderList {
@@ -104,6 +144,17 @@ class HeaderList {
                   "write it as http://host:port or https://host");
     default:
       throw Error(ErrorCode::unavailable, fmt::format("{} broke off: {}", origin, reason), next);
+  }
+}
+
+void set_tls(CURL* curl, const Client::Options& options) {
+  if (!options.authorities.empty()) {
+    curl_blob blob{const_cast<char*>(options.authorities.data()), options.authorities.size(), CURL_BLOB_COPY};
+    curl_easy_setopt(curl, CURLOPT_CAINFO_BLOB, &blob);  // the system's folder of certificates stays in use
+  }
+  if (!options.client_certificate.empty()) {
+    curl_easy_setopt(curl, CURLOPT_SSLCERT, options.client_certificate.c_str());
+    curl_easy_setopt(curl, CURLOPT_SSLKEY, options.client_key.c_str());
   }
 }
 
@@ -164,7 +215,15 @@ Client::Client(const Options& options) : state_(std::make_unique<State>()) {
 Client::~Client() = default;
 
 Response Client::send(const std::string& origin, const Request& request, const Timeouts& timeouts) {
+  Streams whole;
+  whole.stall = Duration(0);
+  return stream(origin, request, timeouts, whole);
+}
+
+Response Client::stream(const std::string& origin, const Request& request, const Timeouts& timeouts,
+                        const Streams& streams) {
   Sink sink;
+  sink.streams = &streams;
   sink.bytes_max = state_->options.response_bytes_max;
   HeaderList headers;
   for (const auto& [name, value] : request.headers.fields()) {
@@ -199,7 +258,25 @@ Response Client::send(const std::string& origin, const Request& request, const T
   if (is_loopback(origin)) {
     curl_easy_setopt(curl, CURLOPT_PROXY, "");
   }
-  if (!request.body.empty() || request.method == "POST" || request.method == "PUT") {
+  set_tls(curl, state_->options);
+  if (streams.stall.count() > 0) {
+    curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
+    curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, static_cast<long>(streams.stall.count() / 1000));
+  }
+  if (streams.cancelled) {
+    curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+    curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, &on_progress);
+    curl_easy_setopt(curl, CURLOPT_XFERINFODATA, &sink);
+  }
+  if (streams.read) {
+    curl_easy_setopt(curl, CURLOPT_UPLOAD, 1L);
+    curl_easy_setopt(curl, CURLOPT_INFILESIZE_LARGE, static_cast<curl_off_t>(streams.send_bytes));
+    curl_easy_setopt(curl, CURLOPT_READFUNCTION, &on_read);
+    curl_easy_setopt(curl, CURLOPT_READDATA, &sink);
+    curl_easy_setopt(curl, CURLOPT_SEEKFUNCTION, &on_seek);
+    curl_easy_setopt(curl, CURLOPT_SEEKDATA, &sink);
+    curl_easy_setopt(curl, CURLOPT_UPLOAD_BUFFERSIZE, 512L << 10);
+  } else if (!request.body.empty() || request.method == "POST" || request.method == "PUT") {
     curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request.body.size()));
     curl_easy_setopt(curl, CURLOPT_POSTFIELDS, request.body.c_str());
   }
@@ -209,6 +286,7 @@ Response Client::send(const std::string& origin, const Request& request, const T
   curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, request.method.c_str());
 
   const CURLcode code = curl_easy_perform(curl);
+  if (sink.thrown) std::rethrow_exception(sink.thrown);
   if (code != CURLE_OK) {
     fail(code, detail, origin, timeouts, sink);
   }

@@ -12,6 +12,7 @@
 #include "region/api_error.h"
 #include "region/elb/simulated_balancer.h"
 #include "region/elb/simulated_prober.h"
+#include "region/inventory.h"
 #include "region/testing/mortal_loop.h"
 #include "wire/codec.h"
 #include "wire/ec2.h"
@@ -25,6 +26,8 @@ namespace ec2 = wire::ec2;
 namespace elb_api = wire::elb;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
+
+constexpr const char* kAccount = "123456789012";
 
 class PartitionTest : public ::testing::Test {
  protected:
@@ -161,6 +164,33 @@ TEST_F(PartitionTest, AnImageIsCopiedFromAnotherRegion) {
 
 TEST_F(PartitionTest, LoadBalancersOfTwoRegionsHaveTheirOwnAddresses) {
   EXPECT_NE(balancer_in("us-east-1"), balancer_in("eu-west-1"));
+}
+
+TEST_F(PartitionTest, TheInventoryIsReadFromTheJournalAlone) {
+  EXPECT_THAT(read_inventory(journal, kAccount, "us-east-1"), IsEmpty()) << "what AWS makes itself is nobody's";
+  const std::string here = run_one("us-east-1");
+  const std::string there = run_one("eu-west-1");
+  ec2::CreateKeyPairRequest pair;
+  pair.key_name = "mine";
+  call<ec2::CreateKeyPair>("eu-west-1", pair);
+  ec2::TerminateInstancesRequest terminate;
+  terminate.instance_ids = {here};
+  call<ec2::TerminateInstances>("us-east-1", terminate);
+  loop.run_for(Duration(60'000));
+
+  const auto all = read_inventory(journal, kAccount, "us-east-1");
+  ASSERT_THAT(all, SizeIs(2));
+  EXPECT_EQ(all[0].region, "us-east-1");
+  ASSERT_THAT(all[0].held, SizeIs(2)) << "the terminated instance and its volume are gone";
+  EXPECT_EQ(all[0].held[0].kind, "snapshots");
+  EXPECT_EQ(all[0].held[1].kind, "images");
+  EXPECT_EQ(all[1].account, kAccount);
+  EXPECT_EQ(all[1].region, "eu-west-1");
+  std::map<std::string, std::map<std::string, std::string>> kinds;
+  for (const Held& held : all[1].held) kinds[held.kind] = held.things;
+  EXPECT_EQ(kinds["instances"], (std::map<std::string, std::string>{{there, "running"}}));
+  EXPECT_EQ(kinds["key pairs"], (std::map<std::string, std::string>{{"mine", ""}}));
+  EXPECT_THAT(kinds["volumes"], SizeIs(1));
 }
 
 TEST_F(PartitionTest, ARestartKnowsAllRegionsAndTakesNothingAway) {

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "base/text.h"
+#include "spec/internal/image_test_reader.h"
 #include "spec/recipe_reader.h"
 #include "spec/shape.h"
 #include "spec/tree.h"
@@ -46,6 +47,7 @@ ImageSpec read_image(const Source& source, const Node& node) {
       image.version = version->text;
     }
   }
+  if (const Node* test = node.find("test")) image.test = read_image_test(source, *test);
   if (const Node* writable = node.find("writable")) {
     image.writable = read_texts(*writable);
     for (std::string& folder : *image.writable) {
@@ -132,6 +134,35 @@ Environment read_environment(const App& app, const Node& name, const Node& node)
   return environment;
 }
 
+ChannelSpec read_channel(const Node& name, const Node& node) {
+  ChannelSpec channel{.where = name.where, .name = name.text};
+  if (const Node* requirements = node.find("requires")) {
+    for (const std::string& word : read_texts(*requirements)) {
+      (word == "tested" ? channel.tested : channel.is_signed) = true;
+    }
+  }
+  read_text(node, "from", channel.from);
+  read_text(node, "deployed", channel.deployed);
+  if (const Node* people = node.find("approved_by")) channel.approved_by = read_texts(*people);
+  return channel;
+}
+
+// Names that lead nowhere would make a channel that nothing can reach.
+void check_channels(const App& app) {
+  for (const ChannelSpec& channel : app.channels) {
+    if (channel.name == "latest") throw app.source.error(channel.where, "'latest' is the image that was baked last");
+    const bool known = channel.from.empty() || std::ranges::any_of(app.channels, [&](const ChannelSpec& other) {
+      return other.name == channel.from && other.name != channel.name;
+    });
+    if (!known) throw app.source.error(channel.where, fmt::format("'from: {}' is no other channel here", channel.from));
+    if (channel.deployed.empty() || channel.deployed == "any") continue;
+    if (std::ranges::none_of(app.environments, [&](const Environment& e) { return e.name == channel.deployed; })) {
+      throw app.source.error(channel.where, fmt::format("'deployed: {}' is no environment here", channel.deployed),
+                             "name one of 'environments', or any");
+    }
+  }
+}
+
 }  // namespace
 
 std::string Source::at(Location where) const {
@@ -190,6 +221,10 @@ App parse_app(std::string_view text, std::string file_name) {
       app.environments.push_back(read_environment(app, name, node));
   } else {
     app.environments.push_back({.name = "local", .fleet = app.fleet, .deploy = app.deploy});
+  }
+  if (const Node* channels = root.find("channels")) {
+    for (const auto& [name, node] : channels->entries) app.channels.push_back(read_channel(name, node));
+    check_channels(app);
   }
   return app;
 }

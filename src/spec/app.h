@@ -64,6 +64,17 @@ struct Environment {
   DeploySpec deploy{};               // likewise
 };
 
+// What must hold before a channel may point at an image.
+struct ChannelSpec {
+  Location where;
+  std::string name;
+  bool tested = false;
+  bool is_signed = false;
+  std::string from{};                      // another channel
+  std::string deployed{};                  // an environment, or "any"
+  std::vector<std::string> approved_by{};  // "ana@forge"
+};
+
 struct App {
   Source source;
   std::string name;
@@ -73,6 +84,7 @@ struct App {
   // In the order of the file, which is the order of promotion. Never empty: a file without `environments` has one,
   // `local`.
   std::vector<Environment> environments;
+  std::vector<ChannelSpec> channels;  // in the order of the file; empty without `channels`
 
   // The first one for an empty name; Error(usage) that names the nearest.
   const Environment& environment(std::string_view environment_name) const;

@@ -10,6 +10,7 @@
 #include <variant>
 #include <vector>
 
+#include "spec/image_test.h"
 #include "spec/source.h"
 
 namespace kiln::spec {
@@ -151,6 +152,7 @@ struct ImageSpec {
   // `writable:` in the file makes the root read-only but for these (absolute, sorted, unique). Without it all can be
   // written.
   std::optional<std::vector<std::string>> writable;
+  ImageTest test{};       // in the order of the file
   ImageSource source{};   // none: `base` and `steps` are kiln.yaml's own; else `base` may be without a name
   Variables variables{};  // for templates; each template step has them already
   std::vector<Secret> secrets{};

@@ -1,6 +1,8 @@
 // Shape: the table itself. Read it top down as the reference of kiln.yaml.
 #include "spec/shape.h"
 
+#include "spec/internal/image_test_reader.h"
+
 namespace kiln::spec {
 namespace {
 
@@ -28,6 +30,8 @@ Shape list(const Shape& item, std::int64_t min = 1) {
   return {.kind = Kind::list, .item = &item, .min = min, .max = 1000};
 }
 
+Shape one_or_more(const Shape& item) { return {.kind = Kind::item_or_list, .item = &item, .min = 1, .max = 1000}; }
+
 Shape with(const std::vector<Key>& keys, Shape whole) {
   whole.keys.insert(whole.keys.end(), keys.begin(), keys.end());
   return whole;
@@ -53,7 +57,7 @@ const Shape& image_shape() {
           {"version", &version, "The image's version: a literal, git (the default; from the last tag), or timestamp."},
           {"steps", &steps, "What to do to the base, in order. Each step is a layer."},
           {"writable", &writable, "Makes the root read-only at run time but for these folders."},
-          {"test", nullptr, "run the checks by hand after the deployment, and remove this key"},
+          {"test", &image_test_shape(), "What a booted instance must do before the image is published."},
       }));
   return shape;
 }
@@ -139,6 +143,28 @@ const Shape& environments_shape() {
   return shape;
 }
 
+const Shape& channels_shape() {
+  static const Shape proof = choice({"tested", "signed"});
+  static const Shape proofs = list(proof);
+  static const Shape name = text("a channel's name", "[a-z][a-z0-9-]{0,39}");
+  static const Shape environment = text("an environment's name, or any", "[a-z][a-z0-9-]{0,19}");
+  static const Shape person = text("who, as the ledger names them: user@host", "[^\\s@]+@[^\\s@]+");
+  static const Shape people = one_or_more(person);
+  static const Shape channel = mapping({
+      {"requires", &proofs, "What must be there: tested, signed."},
+      {"from", &name, "The channel that it must have been in before."},
+      {"deployed", &environment, "The environment where it must have been deployed with success; any: in whichever."},
+      {"approved_by", &people, "Who may let it in; one of them is enough."},
+  });
+  static const Shape shape = {.kind = Kind::named,
+                              .what = "lower-case letters, digits and '-', at most 40",
+                              .pattern = "[a-z][a-z0-9-]{0,39}",
+                              .item = &channel,
+                              .min = 1,
+                              .max = 20};
+  return shape;
+}
+
 }  // namespace
 
 const Shape& app_shape() {
@@ -151,6 +177,7 @@ const Shape& app_shape() {
       {"fleet", &fleet_shape(), "What to run."},
       {"deploy", &deploy_shape(), "How to get from one version to the next."},
       {"environments", &environments_shape(), "Where it runs, in the order of promotion; each overrides what differs."},
+      {"channels", &channels_shape(), "What an image must be to be promoted to a channel, such as staging."},
       {"pipeline", nullptr, "run 'kiln bake' and 'kiln deploy' from your CI"},
   });
   return shape;

@@ -1,5 +1,6 @@
-"""The real AWS CLI, newest of PyPI, builds and replaces a fleet in the region: the client that nobody here wrote."""
+"""The real AWS CLI, PyPI's newest and Debian's, builds and replaces a fleet in the region: the client that nobody here wrote."""
 import json
+import subprocess
 import unittest
 import urllib.request
 
@@ -240,6 +241,36 @@ class AwsCli(world.Story):
         weigh(100, 0)
         world.wait_until("only the fleet answers", lambda: versions() == {"web 1.1.0"})
         aws("ec2", "terminate-instances", "--instance-ids", single)
+
+
+class DebiansAwsCli(world.Story):
+    """Version 2.9: it knows no AWS_ENDPOINT_URL, and sends what the CLI sent in 2023."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.kiln.run("region", "start", "--port", "0")
+        self.kiln.aws_cli = ["/usr/bin/aws", "--endpoint-url", self.kiln.region()["endpoint"]]
+
+    test_an_instances_life = AwsCli.test_an_instances_life
+    test_errors_have_aws_own_codes = AwsCli.test_errors_have_aws_own_codes
+    code_of = AwsCli.code_of
+
+    def test_it_is_debians(self) -> None:
+        version = subprocess.run(["/usr/bin/aws", "--version"], capture_output=True, text=True, check=True).stdout
+        self.assertRegex(version, r"^aws-cli/2\.9\.")
+
+    def test_a_command_by_ssm(self) -> None:
+        ami = self.kiln.json("bake")["ami"]
+        one = self.kiln.aws("ec2", "run-instances", "--image-id", ami, "--instance-type", "t3.micro")["Instances"][0]["InstanceId"]
+        world.wait_until("the agent answers", lambda: self.kiln.aws(
+            "ssm", "describe-instance-information")["InstanceInformationList"], budget=60)
+        command = self.kiln.aws("ssm", "send-command", "--instance-ids", one, "--document-name", "AWS-RunShellScript",
+                                "--parameters", "commands=nginx -v 2>&1")["Command"]["CommandId"]
+        self.kiln.aws("ssm", "wait", "command-executed", "--command-id", command, "--instance-id", one)
+        told = self.kiln.aws("ssm", "get-command-invocation", "--command-id", command, "--instance-id", one)
+        self.assertIn("nginx/", told["StandardOutputContent"])
+        held = self.kiln.region()["inventory"][0]["held"]
+        self.assertEqual(held["instances"], {one: "running"}, "kiln region status shows what is there")
 
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ class Kiln:
         self.app = self.home / "web"
         shutil.copytree(ROOT / "examples/web", self.app)
         self.children: list[subprocess.Popen] = []
+        self.aws_cli = AWS
 
     def environment(self) -> dict[str, str]:
         env = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")}
@@ -75,7 +76,7 @@ class Kiln:
 
     def aws(self, *words: str, check: bool = True, env: dict[str, str] | None = None):
         """`env` is laid over the root's environment: other keys, a profile."""
-        result = subprocess.run([*AWS, *words, "--output", "json"], env=self.aws_environment() | (env or {}),
+        result = subprocess.run([*self.aws_cli, *words, "--output", "json"], env=self.aws_environment() | (env or {}),
                                 capture_output=True, text=True, timeout=120)
         if not check:
             return result

@@ -12,6 +12,9 @@
 #include "cli/catalog_bases.h"
 #include "cli/command.h"
 #include "cli/foreign_images.h"
+#include "cli/image_trial.h"
+#include "cli/instance_bake.h"
+#include "cli/proofs.h"
 #include "cli/session.h"
 #include "store/store.h"
 
@@ -50,6 +53,29 @@ std::string publish_if_possible(Context& context, const spec::App& app, const st
   }
   Connection connection(context, environment);
   return publish(context, image, catalog, connection);
+}
+
+// What the tests of kiln.yaml said of what was baked; nothing when there are none, or when the same ones were passed
+// before.
+struct Tested {
+  bool now = false;
+  TrialRequest request{};
+  TrialResult result{};
+};
+
+Tested test_baked(Context& context, const spec::App& app, store::Store& store, ledger::Ledger& ledger,
+                  TrialRequest request, bool again) {
+  if (app.image.test.empty()) return {};
+  const auto verdict = trial::verdict_of(ledger, app.name, request.digest);
+  const bool known = verdict && verdict->passed && verdict->test == trial::fingerprint(app.image.test);
+  if (known && !again && !request.keep) {
+    if (!request.quiet) talk("  tested before: passed " + format_iso8601(verdict->when));
+    return {};
+  }
+  Tested tested{true, std::move(request), {}};
+  tested.result = try_image(context, app, store, tested.request);
+  if (!tested.result.kept.empty() && !tested.request.quiet) talk_about_kept(tested.result.kept);
+  return tested;
 }
 
 nlohmann::json to_json(const bake::BakeResult& result, const std::string& ami) {
@@ -121,9 +147,11 @@ int keep_container(Context& context, const spec::App& app, ForeignImages& images
 
 int run_bake(Context& context, const std::vector<std::string>& words) {
   CLI::App parser;
-  bool json = false, verbose = false, no_cache = false, no_publish = false, shell = false;
+  bool json = false, verbose = false, no_cache = false, no_publish = false, shell = false, keep = false;
+  bool in_instance = false;
+  InstanceBake instance;
   std::size_t shell_step = 0;
-  std::string environment;
+  std::string environment, key_file;
   parser.add_flag("--json", json);
   parser.add_flag("--verbose,-v", verbose);
   parser.add_flag("--no-cache", no_cache);
@@ -133,12 +161,31 @@ int run_bake(Context& context, const std::vector<std::string>& words) {
   parser.add_flag("--explain", explain);
   parser.add_flag("--check", check);
   parser.add_flag("--update", update);
+  parser.add_flag("--keep", keep);
   parser.add_flag("--shell", shell);
   parser.add_option("--step", shell_step);
   parser.add_option("--env", environment);
+  parser.add_option("--key", key_file);
+  parser.add_flag("--in-instance", in_instance);
+  parser.add_flag("--no-test", instance.no_test);
+  parser.add_option("--instance-type", instance.instance_type);
+  parser.add_option("--instance-profile", instance.instance_profile);
+  parser.add_option("--subnet", instance.subnet);
   if (!parse(parser, "bake", words)) return 0;
 
   spec::App app = load_app(context);
+  read_foreign_source(app, context.folder);
+  if (in_instance) {
+    instance.environment = environment;
+    instance.json = json;
+    instance.verbose = verbose;
+    return bake_in_instance(context, app, instance);
+  }
+  if (instance.no_test || !instance.instance_type.empty() || !instance.instance_profile.empty() ||
+      !instance.subnet.empty()) {
+    throw Error(ErrorCode::usage, "--no-test, --instance-type, --instance-profile and --subnet are for --in-instance",
+                "See: kiln help bake");
+  }
   store::Store store(context.store_folder());
   BakeView view(json, verbose);
   CatalogBases catalog_bases(context, store);
@@ -146,7 +193,6 @@ int run_bake(Context& context, const std::vector<std::string>& words) {
     if (verbose) fmt::print(stderr, "{}", bytes);
   });
   if (container) return keep_container(context, app, bases, json);
-  read_foreign_source(app, context.folder);
   bake::Options options;
   options.cache = context.home / "cache";
   options.logs = context.home / "logs" / "bake";
@@ -163,15 +209,37 @@ int run_bake(Context& context, const std::vector<std::string>& words) {
   }
   if (shell) return bake::shell_at(app, context.folder, store, context.clock, options, shell_step);
 
+  // A key that cannot be read is said before the work, not after it.
+  const std::optional<proof::SigningKey> key = signing_key(context, key_file);
+  const Time started = context.clock.now();
   bake::BakeResult result = with_context(
       "baking " + app.name, [&] { return bake::bake(app, context.folder, store, context.clock, options); });
   view.clear();
+  prove(context, store, app, result, started);
   ledger::Ledger ledger(context.ledger_folder(), context.clock, context.actor());
   catalog::Catalog catalog(ledger);
-  catalog::Image image = catalog.record_baked(catalog_image(app, result));
+  catalog::Image image = catalog_image(app, result);
+  // A version that is taken is refused before the tests, and one that fails them does not take it.
+  if (auto taken = catalog.find_version(app.name, image.version); taken && taken->digest != image.digest) {
+    catalog.record_baked(image);
+  }
+  const Tested tested = test_baked(context, app, store, ledger, {image.version, image.digest, json, keep}, no_cache);
+  const bool passed = !tested.now || tested.result.report.passed();
+  if (passed) image = catalog.record_baked(image);
+  if (tested.now) trial::record(ledger, app.name, image.version, image.digest, app.image.test, tested.result.report);
+  if (!passed && json) {
+    nlohmann::json out = to_json(result, "");
+    out["test"] = trial::to_json(tested.result.report);
+    say_json(out);
+    return 1;
+  }
+  if (!passed) require_passed(app, tested.request, tested.result);
+  if (key) sign(context, store, subject_of(image), *key);
   std::string ami = no_publish ? "" : publish_if_possible(context, app, environment, image, catalog, json);
   if (json) {
-    say_json(to_json(result, ami));
+    nlohmann::json out = to_json(result, ami);
+    if (tested.now) out["test"] = trial::to_json(tested.result.report);
+    say_json(out);
   } else {
     say(fmt::format("baked {} {}  sha256:{}  {}  {}", image.name(), ami.empty() ? "" : "as " + ami,
                     image.digest.short_str(), format_bytes(image.size_bytes), format_seconds(result.duration)));

@@ -10,6 +10,8 @@
 #include "cli/region_process.h"
 #include "region/aws_regions.h"
 #include "region/iam/keyring.h"
+#include "region/inventory.h"
+#include "region/journal.h"
 
 namespace kiln::cli {
 namespace {
@@ -17,6 +19,45 @@ namespace {
 constexpr std::size_t kLogLines = 50;
 constexpr Duration kLogPace{200};
 constexpr Duration kDelayMax{300'000};
+
+// What is in it, also when its control plane is dead. Simulated machines keep nothing on disk.
+std::vector<region::Inventory> inventory_of(const Context& context, const RegionRecord& record) {
+  const host::Path journal = context.region_folder(record.name) / "journal.db";
+  if (!std::filesystem::exists(journal)) return {};
+  return region::read_inventory(region::FileJournal(journal), record.account, record.aws_region);
+}
+
+nlohmann::json to_json(const std::vector<region::Inventory>& inventory) {
+  nlohmann::json all = nlohmann::json::array();
+  for (const region::Inventory& place : inventory) {
+    nlohmann::json held = nlohmann::json::object();
+    for (const region::Held& kind : place.held) held[kind.kind] = kind.things;
+    all.push_back({{"account", place.account},
+                   {"region", place.region.empty() ? nlohmann::json() : nlohmann::json(place.region)},
+                   {"held", held}});
+  }
+  return all;
+}
+
+// "3 instances (2 running, 1 stopped)".
+std::string describe(const region::Held& held) {
+  std::map<std::string, int> states;
+  for (const auto& [name, state] : held.things) ++states[state];
+  states.erase("");
+  std::vector<std::string> counts;
+  for (const auto& [state, count] : states) counts.push_back(fmt::format("{} {}", count, state));
+  std::string kind = held.kind;
+  if (held.things.size() == 1) kind = kind == "policies" ? "policy" : kind.substr(0, kind.size() - 1);
+  return fmt::format("{} {}{}", held.things.size(), kind, counts.empty() ? "" : " (" + join(counts, ", ") + ")");
+}
+
+void say_inventory(const std::vector<region::Inventory>& inventory) {
+  if (inventory.empty()) say("  holds      nothing");
+  for (const region::Inventory& place : inventory) {
+    say(fmt::format("  account {}, {}", place.account, place.region.empty() ? "all regions" : place.region));
+    for (const region::Held& held : place.held) say("    " + describe(held));
+  }
+}
 
 int status(Context& context, const std::string& name, bool json) {
   auto record = read_region_record(context, name);
@@ -30,13 +71,18 @@ int status(Context& context, const std::string& name, bool json) {
       answer["aws_region"] = record->aws_region;
       answer["account"] = record->account;
       answer["state_bytes"] = state_bytes(context.region_folder(name));
+      answer["inventory"] = to_json(inventory_of(context, *record));
     }
     say_json(answer);
     return 0;
   }
+  if (!record) {
+    say(fmt::format("region '{}' does not exist", name));
+    return 0;
+  }
   if (!running) {
-    say(fmt::format("region '{}' {}", name,
-                    record ? "is stopped; kiln region start brings it back" : "does not exist"));
+    say(fmt::format("region '{}' is stopped; kiln region start brings it back", name));
+    say_inventory(inventory_of(context, *record));
     return 0;
   }
   say(fmt::format("region '{}' runs as process {}", name, record->process.pid));
@@ -49,8 +95,8 @@ int status(Context& context, const std::string& name, bool json) {
   }
   say(fmt::format("  state      {}  {}", context.region_folder(name).string(),
                   format_bytes(state_bytes(context.region_folder(name)))));
-  say("  every call is signed and checked; IAM policies are kept and not enforced, but for the trust policies of "
-      "roles");
+  say("  not enforced: IAM policies, but for the trust policies of roles; encryption, IOPS and throughput of volumes");
+  say_inventory(inventory_of(context, *record));
   return 0;
 }
 

@@ -41,6 +41,9 @@ int run_rollback(Context& context, const std::vector<std::string>& words) {
     talk(fmt::format("{} goes back to {} (launch template version {}, {}); nothing is baked", session.names.title(),
                      way.version, way.template_version, way.ami));
   }
+  // One that was revoked is wrong, whatever serves now is: no --force leads there, only `kiln restore`.
+  const catalog::View known = session.catalog.view(session.app.name);
+  if (const catalog::Image* image = known.image(session.app.name, way.version)) require_deployable(*image);
   deploy::prove(way, fleet);
   deploy::Wanted wanted = deploy::wanted_of(way, session.names, session.fleet(), session.environment.deploy);
   return run_engine(context, session, json, load,

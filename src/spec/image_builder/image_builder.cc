@@ -5,6 +5,7 @@
 
 #include <memory>
 
+#include "base/digest.h"
 #include "base/text.h"
 #include "spec/image_builder/document.h"
 #include "spec/image_builder/script.h"
@@ -36,6 +37,10 @@ exec unshare --mount --propagation private bash -c '
   exec chroot "$apart/root" bash "$@"
 ' kiln "$apart" /run/kiln/files/phase.sh
 )bash";
+
+// No line of a script is this.
+constexpr std::string_view kFileEnd = "KILN-END-OF-FILE-7d1f3a";
+constexpr Duration kTestTimeout = std::chrono::minutes(10);
 
 struct Component {
   std::string file;
@@ -205,8 +210,19 @@ class Converter {
   }
 
   void add_test(const Document& document, ImageBuilderImage& image) const {
-    if (const Phase* phase = document.phase("test"))
-      image.tests.push_back({document.name, script_of(document, *phase, false)});
+    const Phase* phase = document.phase("test");
+    if (phase == nullptr) return;
+    const RunStep run = script_of(document, *phase, false);
+    // Nothing of the documents is in the image, so that the check brings its files with it.
+    std::string command = "files=$(mktemp -d)\n";
+    for (const StepFile& file : run.files)
+      command += fmt::format("cat >\"$files/{0}\" <<'{1}'\n{2}{1}\n", file.name, kFileEnd, file.content);
+    command += "status=0\nKILN_FILES=$files bash \"$files/phase.sh\" || status=$?\nrm -r \"$files\"\nexit $status";
+    RunCheck check;
+    check.timeout = kTestTimeout;
+    check.title = fmt::format("component {}: test ({})", document.name, sha256(command).short_str());
+    check.commands = {std::move(command)};
+    image.tests.push_back({where_, std::move(check)});
   }
 
   const Plan& plan_;

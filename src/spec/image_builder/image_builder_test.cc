@@ -348,14 +348,18 @@ schemaVersion: 1.0
 phases:
   - {name: build, steps: [{name: A, action: ExecuteBash, inputs: {commands: ["true"]}}]}
   - {name: validate, steps: [{name: B, action: ExecuteBash, inputs: {commands: ["true"]}}]}
-  - {name: test, steps: [{name: C, action: ExecuteBash, inputs: {commands: [exit 4]}}]}
+  - {name: test, steps: [{name: C, action: ExecuteBash, inputs: {commands: [echo of web; exit 4]}}]}
 )");
   ASSERT_EQ(image.steps.size(), 2U);
   EXPECT_EQ(std::get<RunStep>(image.steps[0].action).title, "component web: build");
   EXPECT_THAT(std::get<RunStep>(image.steps[1].action).commands[0], HasSubstr("apart.sh"));
   ASSERT_EQ(image.tests.size(), 1U);
-  EXPECT_EQ(image.tests[0].component, "web");
-  EXPECT_EQ(run_step(image.tests[0].run).status, 1);
+  EXPECT_THAT(image.tests[0].text(), testing::StartsWith("component web: test ("));
+  RunStep test;
+  test.files = {{"phase.sh", std::get<RunCheck>(image.tests[0].action).commands.at(0), 0755}};
+  const Ran ran = run_step(test);
+  EXPECT_EQ(ran.status, 1);
+  EXPECT_THAT(ran.output, HasSubstr("web"));
 }
 
 TEST_F(ImageBuilderTests, ARecipeNamesComponentsByArn) {

@@ -1,0 +1,71 @@
+// kiln mirror: images from one registry to another, with all that is said about them.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "cli/command.h"
+#include "cli/registry_words.h"
+
+namespace kiln::cli {
+namespace {
+
+// "sha256-<hex>" and "sha256-<hex>.sig": they hold what is said about an image, and travel with it.
+bool stands_for_referrers(const std::string& tag) { return tag.starts_with("sha256-") && tag.size() >= 71; }
+
+std::vector<std::string> tags_to_copy(registry::Client& client, const registry::Reference& from, bool all) {
+  if (!all) return {from.tag};
+  std::vector<std::string> tags = client.tags(from.repository);
+  std::erase_if(tags, stands_for_referrers);
+  if (tags.empty()) throw Error(ErrorCode::not_found, fmt::format("{}/{} has no tags", from.registry, from.repository));
+  return tags;
+}
+
+}  // namespace
+
+int run_mirror(Context& context, const std::vector<std::string>& words) {
+  CLI::App parser;
+  RegistryWords registry_words;
+  std::string source, destination;
+  bool all_tags = false;
+  registry_words.declare(parser);
+  parser.add_flag("--all-tags", all_tags);
+  parser.add_option("from", source)->required();
+  parser.add_option("to", destination)->required();
+  if (!parse(parser, "mirror", words)) return 0;
+
+  registry::Reference from = registry::parse_reference(source);
+  registry::Reference to = registry::parse_reference(destination);
+  if (!to.digest.empty()) throw Error(ErrorCode::usage, "a mirror is written by tag, not by digest");
+  if (all_tags && !(from.tag + to.tag).empty()) {
+    throw Error(ErrorCode::usage, "--all-tags copies every tag, so that neither side may name one");
+  }
+  store::Store store(context.store_folder());
+  context.watch_interrupts();
+  registry::Client from_client(from.registry, registry_words.connect(), context.clock, context.random);
+  registry::Client to_client(to.registry, registry_words.connect(), context.clock, context.random);
+  nlohmann::json copied = nlohmann::json::array();
+  for (const std::string& tag : tags_to_copy(from_client, from, all_tags)) {
+    registry::Reference source_tag = from, target = to;
+    source_tag.tag = tag;
+    if (to.tag.empty()) target.tag = !tag.empty() || !from.digest.empty() ? tag : "latest";
+    registry::Moved moved;
+    {
+      TransferLine line(context, registry_words);
+      moved = registry::mirror(from_client, source_tag, to_client, target, store, line.options());
+    }
+    nlohmann::json object = to_json(moved);
+    object["from"] = source_tag.str();
+    object["to"] = target.str();
+    copied.push_back(std::move(object));
+    if (!registry_words.json) {
+      say(fmt::format("mirrored {} to {}  {}", source_tag.str(), target.str(), summary(moved, "sent")));
+    }
+  }
+  if (registry_words.json) say_json({{"images", copied}});
+  return 0;
+}
+
+}  // namespace kiln::cli

@@ -1,0 +1,91 @@
+// ImageTrial: see image_trial.h.
+#include "cli/image_trial.h"
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "machine/checks.h"
+#include "region/ec2/model.h"
+
+namespace kiln::cli {
+namespace {
+
+// What an instance of the fleet would have.
+machine::Limits limits_of(const spec::App& app) {
+  const std::string name = app.fleet ? app.fleet->instance_type : spec::FleetSpec().instance_type;
+  const auto* type = region::ec2::find_instance_type(name);
+  if (type == nullptr) {
+    throw Error(ErrorCode::usage, fmt::format("there is no instance type '{}' in the region on this machine", name));
+  }
+  return {static_cast<std::uint64_t>(type->memory_mib) << 20, static_cast<double>(type->vcpus)};
+}
+
+void talk_about(const trial::CheckResult& check) {
+  const std::string duration = format_seconds(check.duration);
+  std::string said = check.said;
+  for (std::size_t at = said.find('\n'); at != std::string::npos; at = said.find('\n', at + 1)) {
+    said.replace(at, 1, "\n         ");
+  }
+  talk(fmt::format("  {}  {}: {}  ({})", check.passed ? "ok    " : "FAILED", check.name, said, duration));
+}
+
+}  // namespace
+
+host::Path trials_folder(const Context& context) { return context.home / "trials"; }
+
+TrialResult try_image(Context& context, const spec::App& app, store::Store& store, const TrialRequest& request) {
+  context.watch_interrupts();
+  const std::string name = fmt::format("{}@{}", app.name, request.version);
+  return with_context("testing " + name, [&] {
+    machine::require_host(context.home);
+    trial::StandOptions stand_options;
+    stand_options.trials = trials_folder(context);
+    stand_options.what = name;
+    stand_options.limits = limits_of(app);
+    stand_options.cancelled = [] { return Context::interrupted().load(); };
+    trial::RealStand stand(context.clock, context.random, store, stand_options);
+    if (!request.quiet) talk(fmt::format("testing {} on a booted instance", name));
+    trial::TrialOptions options;
+    if (!request.quiet) options.on_check = talk_about;
+    TrialResult result;
+    result.report = trial::try_image(stand, context.clock, store.image(request.digest), app.image.test, options);
+    if (!result.report.console.empty() && !request.quiet) {
+      talk("  the console's last lines:");
+      for (const std::string& line : split(result.report.console, '\n')) talk("    " + line);
+    }
+    if (request.keep) result.kept = stand.keep();
+    return result;
+  });
+}
+
+void require_passed(const spec::App& app, const TrialRequest& request, const TrialResult& result) {
+  if (result.report.passed()) return;
+  std::vector<std::string> failed;
+  for (const trial::CheckResult& check : result.report.checks) {
+    if (!check.passed) failed.push_back(check.name);
+  }
+  throw Error(ErrorCode::conflict,
+              fmt::format("{}@{} failed {} of {} checks: {}", app.name, request.version, failed.size(),
+                          result.report.checks.size(), join(failed, ", ")),
+              result.kept.empty()
+                  ? "It is neither published nor deployed. Run it again with --keep to look into the instance."
+                  : "It is neither published nor deployed.");
+}
+
+void require_deployable(const ledger::Ledger& ledger, const std::string& app, const std::string& version,
+                        const Digest& digest) {
+  const auto verdict = trial::verdict_of(ledger, app, digest);
+  if (!verdict || verdict->passed) return;
+  throw Error(ErrorCode::conflict,
+              fmt::format("{}@{} ({}) failed its tests on {}: {}", app, version, digest.short_str(),
+                          format_iso8601(verdict->when), join(verdict->failed, ", ")),
+              fmt::format("Mend it and bake a new version, or test it again: kiln test {}", version));
+}
+
+void talk_about_kept(const std::string& name) {
+  talk(fmt::format("  the instance was kept. A shell in it: kiln test --shell {0}   Its end: kiln test --end {0}",
+                   name));
+}
+
+}  // namespace kiln::cli
