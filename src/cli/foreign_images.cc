@@ -132,13 +132,13 @@ Digest ForeignImages::keep_container(const spec::App& app, const host::Path& app
 void read_foreign_source(spec::App& app, const host::Path& app_folder) {
   if (const auto* builder = std::get_if<spec::ImageBuilderSource>(&app.image.source)) {
     spec::ImageBuilderImage image =
-        spec::read_image_builder(*builder, app.source, app.image.where, [&](const std::string& path) {
-          return host::read_file(app_folder / path);
-        });
+        spec::read_image_builder(*builder, app.source, app.image.where,
+                                 [&](const std::string& path) { return host::read_file(app_folder / path); });
     const bool unnamed = app.image.base == spec::Base(spec::DebianBase{});
     if (unnamed && !image.base) {
-      throw app.source.error(app.image.where, "'image_builder' says nothing that Kiln can start from",
-                             "write 'from' beside it, as 'from: debian:bookworm'; a recipe's parentImage may also be an AMI");
+      throw app.source.error(
+          app.image.where, "'image_builder' says nothing that Kiln can start from",
+          "write 'from' beside it, as 'from: debian:bookworm'; a recipe's parentImage may also be an AMI");
     }
     if (unnamed) app.image.base = *image.base;
     for (spec::Step& step : image.steps) app.image.steps.push_back(std::move(step));

@@ -34,8 +34,8 @@ class ForeignImages : public bake::BaseImages {
   std::function<void(std::string_view)> on_output_;
 };
 
-// Reads the documents that `image.image_builder` or `image.dockerfile` names, and puts base and steps into the app. To be
-// called before a bake; does nothing for other recipes. Throws Error(usage) quoting the file at fault.
+// Reads the documents that `image.image_builder` or `image.dockerfile` names, and puts base and steps into the app. To
+// be called before a bake; does nothing for other recipes. Throws Error(usage) quoting the file at fault.
 void read_foreign_source(spec::App& app, const host::Path& app_folder);
 
 }  // namespace kiln::cli
