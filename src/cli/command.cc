@@ -17,6 +17,7 @@ const std::vector<Command>& commands() {
       {"bake", "make an image from kiln.yaml and publish it", run_bake},
       {"test", "test an image on a booted instance", run_test},
       {"images", "list the images that were baked, and where they are placed", run_images},
+      {"export", "write an image as an OCI image that other tools read", run_export},
       {"sbom", "print what is in an image, as SPDX or CycloneDX", run_sbom},
       {"sign", "sign an image and what is said about it", run_sign},
       {"verify", "check an image's content, signatures, provenance and a policy", run_verify},

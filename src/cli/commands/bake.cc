@@ -11,6 +11,7 @@
 #include "cli/bake_view.h"
 #include "cli/catalog_bases.h"
 #include "cli/command.h"
+#include "cli/foreign_images.h"
 #include "cli/image_trial.h"
 #include "cli/instance_bake.h"
 #include "cli/proofs.h"
@@ -128,6 +129,20 @@ int report_check(const bake::CheckResult& result, bool json) {
   return same ? 0 : kDiffers;
 }
 
+// An image of a container is kept in the store under the name that kiln export and kiln push know it by.
+int keep_container(Context& context, const spec::App& app, ForeignImages& images, bool json) {
+  const std::string version = bake::resolve_version(app, context.folder, context.clock.now());
+  const std::string name = app.name + "-" + version;
+  const Digest digest = with_context("building " + app.name,
+                                     [&] { return images.keep_container(app, context.folder, name); });
+  if (json) {
+    say_json({{"name", name}, {"version", version}, {"digest", digest.str()}});
+  } else {
+    say(fmt::format("built {} for containers  {}", name, digest.str()));
+  }
+  return 0;
+}
+
 }  // namespace
 
 int run_bake(Context& context, const std::vector<std::string>& words) {
@@ -141,7 +156,8 @@ int run_bake(Context& context, const std::vector<std::string>& words) {
   parser.add_flag("--verbose,-v", verbose);
   parser.add_flag("--no-cache", no_cache);
   parser.add_flag("--no-publish", no_publish);
-  bool explain = false, check = false, update = false;
+  bool explain = false, check = false, update = false, container = false;
+  parser.add_flag("--container", container);
   parser.add_flag("--explain", explain);
   parser.add_flag("--check", check);
   parser.add_flag("--update", update);
@@ -162,6 +178,7 @@ int run_bake(Context& context, const std::vector<std::string>& words) {
     throw Error(ErrorCode::usage, "--explain, --check, --update and --shell are for bakes on this machine",
                 "See: kiln help bake");
   }
+  read_foreign_source(app, context.folder);
   if (in_instance) {
     instance.environment = environment;
     instance.json = json;
@@ -175,7 +192,11 @@ int run_bake(Context& context, const std::vector<std::string>& words) {
   }
   store::Store store(context.store_folder());
   BakeView view(json, verbose);
-  CatalogBases bases(context, store);
+  CatalogBases catalog_bases(context, store);
+  ForeignImages bases(context, store, &catalog_bases, [&](std::string_view bytes) {
+    if (verbose) fmt::print(stderr, "{}", bytes);
+  });
+  if (container) return keep_container(context, app, bases, json);
   bake::Options options;
   options.cache = context.home / "cache";
   options.logs = context.home / "logs" / "bake";
