@@ -8,9 +8,11 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "cli/ami_bases.h"
 #include "cli/bake_view.h"
 #include "cli/catalog_bases.h"
 #include "cli/command.h"
+#include "cli/packer_bake.h"
 #include "cli/session.h"
 #include "store/store.h"
 
@@ -87,6 +89,29 @@ int explain_bake(const std::vector<bake::Explanation>& layers, bool json) {
   return 0;
 }
 
+// kiln.yaml's app, or that of a template of Packer's, which a word or kiln.yaml may name.
+std::optional<PackerBake> load(Context& context, packer::Request& request, const std::vector<std::string>& variables,
+                               spec::App& app) {
+  for (const std::string& variable : variables) {
+    const auto equals = variable.find('=');
+    if (equals == std::string::npos)
+      throw Error(ErrorCode::usage, fmt::format("-var {}: it is written as NAME=VALUE", variable));
+    request.variables.emplace_back(variable.substr(0, equals), variable.substr(equals + 1));
+  }
+  if (!request.path.empty()) return app_of_template(context, request, app);
+  if (!variables.empty() || !request.variable_files.empty() || !request.only.empty() || !request.except.empty())
+    throw Error(ErrorCode::usage, "-var, -var-file, -only and -except are for templates of Packer's",
+                "name the template: kiln bake web.pkr.hcl -var ..; kiln.yaml has 'variables' under 'image'");
+  app = load_app(context);
+  return read_packer_source(context, app);
+}
+
+// As Packer names what it made.
+std::string artifact_of(const catalog::Image& image, const std::string& ami) {
+  if (ami.empty()) return image.digest.str();
+  return (image.placements.empty() ? std::string("us-east-1") : image.placements.back().region) + ":" + ami;
+}
+
 constexpr int kDiffers = 6;
 
 int report_check(const bake::CheckResult& result, bool json) {
@@ -120,9 +145,18 @@ int run_bake(Context& context, const std::vector<std::string>& words) {
   parser.add_flag("--shell", shell);
   parser.add_option("--step", shell_step);
   parser.add_option("--env", environment);
-  if (!parse(parser, "bake", words)) return 0;
+  packer::Request request;
+  std::vector<std::string> variables;
+  parser.add_option("template,--packer", request.path);
+  parser.add_option("--var", variables);
+  parser.add_option("--var-file", request.variable_files);
+  parser.add_option("--only", request.only)->delimiter(',');
+  parser.add_option("--except", request.except)->delimiter(',');
+  if (!parse(parser, "bake", with_two_dashes(words))) return 0;
 
-  spec::App app = load_app(context);
+  spec::App app;
+  const std::optional<PackerBake> from_packer = load(context, request, variables, app);
+  if (from_packer) tell_notes(*from_packer, false);
   store::Store store(context.store_folder());
   BakeView view(json, verbose);
   CatalogBases bases(context, store);
@@ -132,7 +166,8 @@ int run_bake(Context& context, const std::vector<std::string>& words) {
   options.kiln_version = kVersion;
   options.use_cache = !no_cache;
   options.on_progress = [&](const bake::Progress& progress) { view.on(progress); };
-  options.base_images = &bases;
+  AmiBases amis(context, store, &bases, options.on_progress);
+  options.base_images = &amis;
   options.update = update;
   if (explain) return explain_bake(bake::explain(app, context.folder, store, context.clock, options), json);
   if (check) {
@@ -145,10 +180,12 @@ int run_bake(Context& context, const std::vector<std::string>& words) {
   bake::BakeResult result = with_context(
       "baking " + app.name, [&] { return bake::bake(app, context.folder, store, context.clock, options); });
   view.clear();
+  if (from_packer) result.tags.merge(tags_of(*from_packer, amis.found()));
   ledger::Ledger ledger(context.ledger_folder(), context.clock, context.actor());
   catalog::Catalog catalog(ledger);
   catalog::Image image = catalog.record_baked(catalog_image(app, result));
   std::string ami = no_publish ? "" : publish_if_possible(context, app, environment, image, catalog, json);
+  if (from_packer) run_post_processors(context, *from_packer, artifact_of(image, ami));
   if (json) {
     say_json(to_json(result, ami));
   } else {
