@@ -45,6 +45,6 @@ fi
 if wants e2e; then
   step "end to end, real instances"
   build release kiln kiln_real_tests
-  "${sudo[@]}" ctest --test-dir build/release --output-on-failure --no-tests=error -L e2e
+  "${sudo[@]}" ctest --test-dir build/release --output-on-failure --no-tests=error -j "$jobs" -L e2e
 fi
 step "all tests passed"

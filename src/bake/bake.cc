@@ -1,151 +1,155 @@
-// Bake: plan the layers, take or make each, name the image.
+// Bake: what is asked of a bakery: an image, a reason, a comparison, a shell.
 #include "bake/bake.h"
 
 #include <fmt/format.h>
 
-#include "bake/cache.h"
+#include <algorithm>
+
+#include "bake/bakery.h"
 #include "bake/git.h"
-#include "bake/layer.h"
-#include "bake/log.h"
-#include "bake/plan.h"
+#include "bake/overlap.h"
+#include "bake/record.h"
 #include "bake/sandbox.h"
 
 namespace kiln::bake {
 namespace {
 
-class Bakery {
- public:
-  Bakery(const spec::App& app, const host::Path& app_folder, store::Store& store, host::Clock& clock,
-         const Options& options)
-      : app_(app),
-        store_(store),
-        clock_(clock),
-        options_(options),
-        cache_(options.cache, store),
-        plan_(plan_layers(app, app_folder)),
-        log_(options.logs, app.name, clock.now()),
-        maker_(app, store, cache_, clock, options, log_) {}
+std::vector<RecordedLayer> record_of(const Bakery& bakery) {
+  std::vector<RecordedLayer> record;
+  for (std::size_t i = 0; i < bakery.plan().size(); ++i) {
+    record.push_back(recorded(bakery.plan()[i], bakery.contents_below(bakery.plan()[i])));
+    record.back().content = bakery.layers()[i].blob.digest;
+  }
+  return record;
+}
 
-  const std::vector<PlannedLayer>& plan() const { return plan_; }
-  const std::vector<LayerReport>& done() const { return done_; }
+// A base of several layers is known by the topmost.
+std::string base_tag(const spec::App& app, const Bakery& bakery) {
+  Digest content;
+  for (std::size_t i = 0; i < bakery.plan().size() && bakery.plan()[i].step == nullptr; ++i)
+    content = bakery.layers()[i].blob.digest;
+  return fmt::format("{}@{}", base_text(app), content.str());
+}
 
-  // Takes the next layer from the cache or makes it.
-  void bake_next() {
-    const PlannedLayer& layer = plan_[done_.size()];
-    report(Progress::Kind::started, {});
-    const Duration started = clock_.uptime();
-    LayerReport made{.step = layer.text, .key = layer_key(layer, contents_below(layer)), .blob = {}};
-    if (const auto cached = options_.use_cache ? cache_.find(made.key) : std::nullopt) {
-      made.blob = *cached;
-      made.reused = true;
-    } else {
-      std::tie(made.blob, made.reused) = take_or_make(layer, made.key);
+BakeResult finish(const spec::App& app, const host::Path& app_folder, Bakery& bakery, host::Clock& clock,
+                  const Options& options) {
+  BakeResult result;
+  result.image = bakery.name_image();
+  result.layers = bakery.layers();
+  result.log = bakery.log_path();
+  result.tags = {{"kiln:app", app.name},
+                 {"kiln:recipe", recipe_digest(app, bakery.plan()).str()},
+                 {"kiln:base", base_tag(app, bakery)},
+                 {"kiln:built", format_iso8601(clock.now())},
+                 {"kiln:tool", "kiln " + options.kiln_version}};
+  if (const std::string commit = git_commit(app_folder); !commit.empty()) result.tags["kiln:commit"] = commit;
+  return result;
+}
+
+Explanation explain_layer(const Bakery& bakery, std::size_t index, const std::vector<bool>& known,
+                          const std::optional<std::vector<RecordedLayer>>& record) {
+  const PlannedLayer& layer = bakery.plan()[index];
+  Explanation explained{.step = layer.text, .fate = Explanation::Fate::made, .why = {}};
+  const auto open = std::ranges::find_if(layer.below, [&](std::size_t lower) { return !known[lower]; });
+  if (open == layer.below.end() && bakery.is_cached(index)) {
+    explained.fate = Explanation::Fate::reused;
+    return explained;
+  }
+  if (record) {
+    const bool complete = open == layer.below.end();
+    RecordedLayer now = recorded(layer, complete ? bakery.contents_below(layer) : std::vector<Digest>{});
+    if (!complete) {
+      const auto last = std::ranges::find(*record, now.text, &RecordedLayer::text);
+      if (last != record->end()) now.below = last->below;
     }
-    made.duration = clock_.uptime() - started;
-    report(Progress::Kind::finished, {}, &made);
-    done_.push_back(std::move(made));
+    explained.why = reasons(now, *record, index);
+  } else {
+    explained.why.push_back("no bake of this app is on record");
   }
-
-  // True when the next layer would not have to be made.
-  bool next_is_cached() const {
-    return cache_.find(layer_key(plan_[done_.size()], contents_below(plan_[done_.size()]))).has_value();
+  if (open != layer.below.end()) {
+    if (explained.why.empty()) explained.fate = Explanation::Fate::open;
+    explained.why.push_back(fmt::format("'{}' below it is made anew", bakery.plan()[*open].text));
   }
-
-  store::Image name_image() {
-    store::ImageConfig config;
-    config.app = app_.name;
-    config.read_only_root = app_.image.writable.has_value();
-    config.writable = app_.image.writable.value_or(std::vector<std::string>{});
-    std::vector<store::Blob> layers;
-    for (const LayerReport& layer : done_) {
-      layers.push_back(layer.blob);
-      config.history.push_back(layer.step);
-    }
-    return store_.image(store_.add_image(config, layers));
-  }
-
- private:
-  // Another bake may have made it while we waited for the lock.
-  std::pair<store::Blob, bool> take_or_make(const PlannedLayer& layer, const Digest& key) {
-    const auto lock = cache_.lock(key, clock_.now());
-    if (options_.use_cache) {
-      if (const auto cached = cache_.find(key)) return {*cached, true};
-    }
-    return with_context(fmt::format("baking {}", layer.text), [&]() -> std::pair<store::Blob, bool> {
-      const auto work = store_.temporary();
-      const auto output = [&](std::string_view bytes) { report(Progress::Kind::output, bytes); };
-      const host::Path file = maker_.make(layer, contents_below(layer), work->path(), output);
-      store::Blob blob = store_.put_file(file, std::string(store::kErofsLayerType));
-      cache_.put(key, blob);
-      return {std::move(blob), false};
-    });
-  }
-
-  std::vector<Digest> contents_below(const PlannedLayer& layer) const {
-    std::vector<Digest> contents;
-    for (const std::size_t index : layer.below) contents.push_back(done_.at(index).blob.digest);
-    return contents;
-  }
-
-  void report(Progress::Kind kind, std::string_view output, const LayerReport* made = nullptr) const {
-    if (!options_.on_progress) return;
-    options_.on_progress({.kind = kind,
-                          .index = done_.size(),
-                          .count = plan_.size(),
-                          .step = plan_[done_.size()].text,
-                          .output = std::string(output),
-                          .reused = made != nullptr && made->reused,
-                          .duration = made != nullptr ? made->duration : Duration{}});
-  }
-
-  const spec::App& app_;
-  store::Store& store_;
-  host::Clock& clock_;
-  const Options& options_;
-  Cache cache_;
-  std::vector<PlannedLayer> plan_;
-  BakeLog log_;
-  LayerMaker maker_;
-  std::vector<LayerReport> done_;
-};
+  if (explained.why.empty()) explained.why.emplace_back("nothing changed, but the cache no longer has it");
+  return explained;
+}
 
 }  // namespace
 
 BakeResult bake(const spec::App& app, const host::Path& app_folder, store::Store& store, host::Clock& clock,
                 const Options& options) {
   const Duration started = clock.uptime();
-  BakeResult result;
-  result.version = resolve_version(app, app_folder, clock.now());
+  const std::string version = resolve_version(app, app_folder, clock.now());
   Bakery bakery(app, app_folder, store, clock, options);
-  while (bakery.done().size() < bakery.plan().size()) bakery.bake_next();
-  result.image = bakery.name_image();
-  result.layers = bakery.done();
-  result.tags = {
-      {"kiln:app", app.name},
-      {"kiln:version", result.version},
-      {"kiln:recipe", recipe_digest(app, bakery.plan()).str()},
-      {"kiln:base", fmt::format("debian:{}@{}", debian_release(app), result.layers.front().blob.digest.str())},
-      {"kiln:built", format_iso8601(clock.now())},
-      {"kiln:tool", "kiln " + options.kiln_version}};
-  if (const std::string commit = git_commit(app_folder); !commit.empty()) result.tags["kiln:commit"] = commit;
+  bakery.bake_all();
+  BakeResult result = finish(app, app_folder, bakery, clock, options);
+  result.version = result.tags["kiln:version"] = version;
+  if (bakery.lock()) write_lock_file(app_folder, *bakery.lock());
+  write_record(options.cache, app.name, record_of(bakery));
   result.duration = clock.uptime() - started;
+  return result;
+}
+
+std::vector<Explanation> explain(const spec::App& app, const host::Path& app_folder, store::Store& store,
+                                 host::Clock& clock, const Options& options) {
+  Options dry = options;
+  dry.dry = true;
+  Bakery bakery(app, app_folder, store, clock, dry);
+  const auto record = read_record(options.cache, app.name);
+  std::vector<Explanation> explained;
+  std::vector<bool> known(bakery.plan().size(), false);
+  for (std::size_t i = 0; i < known.size(); ++i) {
+    explained.push_back(explain_layer(bakery, i, known, record));
+    known[i] = explained.back().fate == Explanation::Fate::reused;
+    if (known[i]) bakery.take(i);
+  }
+  return explained;
+}
+
+CheckResult check(const spec::App& app, const host::Path& app_folder, store::Store& store, host::Clock& clock,
+                  const Options& options) {
+  CheckResult result{.baked = bake(app, app_folder, store, clock, options), .differences = {}};
+  // What apt has fetched is the same for both; everything else is made again, and kept nowhere.
+  const host::TemporaryFolder cache("check-", options.cache);
+  std::filesystem::create_directory_symlink(std::filesystem::absolute(options.cache) / "apt", cache.path() / "apt");
+  Options again = options;
+  again.cache = cache.path();
+  again.update = false;
+  Bakery bakery(app, app_folder, store, clock, again);
+  bakery.bake_all();
+  std::vector<bool> differs(bakery.plan().size(), false);
+  for (std::size_t i = 0; i < differs.size(); ++i) {
+    const Digest first = result.baked.layers[i].blob.digest, second = bakery.layers()[i].blob.digest;
+    differs[i] = first != second;
+    const bool own = std::ranges::none_of(bakery.plan()[i].below, [&](std::size_t lower) { return differs[lower]; });
+    if (!differs[i] || !own) continue;
+    const auto work = store.temporary();
+    for (Difference& difference : compare_layers(store.path_of(first), store.path_of(second), work->path())) {
+      difference.step = bakery.plan()[i].text;
+      result.differences.push_back(std::move(difference));
+    }
+  }
   return result;
 }
 
 int shell_at(const spec::App& app, const host::Path& app_folder, store::Store& store, host::Clock& clock,
              const Options& options, std::size_t step) {
   Bakery bakery(app, app_folder, store, clock, options);
-  const std::size_t count = bakery.plan().size();
-  if (step >= count)
-    throw Error(ErrorCode::usage, fmt::format("there is no step {}; the recipe has {}", step, count - 1));
+  const auto& plan = bakery.plan();
+  const std::size_t count = app.image.steps.size();
+  if (step > count) throw Error(ErrorCode::usage, fmt::format("there is no step {}; the recipe has {}", step, count));
+  std::size_t end = 0;
+  while (end < plan.size() && plan[end].step == nullptr) ++end;
   // The base is no step: there is no state before it to look at.
-  bakery.bake_next();
-  while (bakery.done().size() < count && (step == 0 ? bakery.next_is_cached() : bakery.done().size() < step))
-    bakery.bake_next();
+  bakery.bake_until(end);
+  for (; end < plan.size(); ++end) {
+    if (step == 0 ? !bakery.is_cached(end) : plan[end].step >= &app.image.steps[step - 1]) break;
+    bakery.bake_until(end + 1);
+  }
 
   check_can_mount();
   std::vector<host::Path> layers;
-  for (const LayerReport& layer : bakery.done()) layers.push_back(store.path_of(layer.blob.digest));
+  for (std::size_t i = 0; i < end; ++i) layers.push_back(store.path_of(bakery.layers()[i].blob.digest));
   const auto work = store.temporary();
   int status = 0;
   with_private_mounts([&] {

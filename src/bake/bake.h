@@ -21,6 +21,8 @@
 
 namespace kiln::bake {
 
+class BaseImages;  // bake/base_images.h
+
 struct Progress {
   enum class Kind { started, output, finished };
   Kind kind = Kind::started;
@@ -39,7 +41,13 @@ struct Options {
   bool use_cache = true;  // false: every layer is made again, and the cache takes the new ones
   std::string mirror = "http://deb.debian.org/debian";
   std::string security_mirror = "http://deb.debian.org/debian-security";
-  std::function<void(const Progress&)> on_progress;  // one call at a time, while `bake` has not returned
+  // One call at a time, from any thread, while `bake` has not returned. Layers that do not need each other are made at
+  // once, so that their calls are mixed: `index` tells them apart.
+  std::function<void(const Progress&)> on_progress;
+  BaseImages* base_images = nullptr;  // who has the layers of a base that is not Debian
+  std::size_t at_once = 0;            // layers that are made at once; 0: one a processor
+  bool update = false;                // packages are resolved anew, and kiln.lock is written
+  bool dry = false;                   // steps on this machine are not run
 };
 
 struct LayerReport {
@@ -55,6 +63,7 @@ struct BakeResult {
   std::string version;
   std::vector<LayerReport> layers;
   Duration duration{};
+  host::Path log;  // the folder of the steps' output; it is not there when nothing had to be made
   // Tags for whatever holds the image: kiln:app, kiln:version, kiln:recipe, kiln:base, kiln:built, kiln:tool, and
   // kiln:commit when the app's folder is in a git repository. None of them is part of the image's digest.
   std::map<std::string, std::string> tags;
@@ -63,8 +72,40 @@ struct BakeResult {
 // `app_folder` holds kiln.yaml. Throws Error: usage (the recipe names what is not there, quoting its line), io (a step
 // failed: its line, exit status, last lines, the log, the way into a shell), denied (no root), missing_program,
 // unsupported (no erofs or overlay), disk_full, unavailable (the mirror does not answer).
+//
+// With a kiln.lock in the folder, packages are the versions that it names or the bake fails (unavailable); what a new
+// step brings is added to it. Without one, and without `update`, none is written.
 BakeResult bake(const spec::App& app, const host::Path& app_folder, store::Store& store, host::Clock& clock,
                 const Options& options);
+
+// What a bake would do with each layer now, and why. Makes nothing.
+struct Explanation {
+  enum class Fate {
+    reused,
+    made,
+    open
+  };  // open: it stands on a layer that is made anew; the same content, and it is reused
+  std::string step;
+  Fate fate = Fate::reused;
+  std::vector<std::string> why;
+};
+std::vector<Explanation> explain(const spec::App& app, const host::Path& app_folder, store::Store& store,
+                                 host::Clock& clock, const Options& options);
+
+// A file that two bakes made differently: "mode 0644 and 0600", "content", "only in the first bake".
+struct Difference {
+  std::string step;
+  std::string path;
+  std::string what;
+};
+struct CheckResult {
+  BakeResult baked;  // the first of the two
+  std::vector<Difference> differences;
+};
+// Bakes, bakes once more with an empty cache, and compares file by file. A layer whose lower ones already differ is not
+// looked at: what it has is their fault as long as they are not the same.
+CheckResult check(const spec::App& app, const host::Path& app_folder, store::Store& store, host::Clock& clock,
+                  const Options& options);
 
 // Runs an interactive shell on the caller's terminal in the state before step `step` (1-based, as in the file); 0: the
 // first step whose layer is not in the cache, which after a failed bake is the one that failed. Layers that are missing

@@ -314,11 +314,11 @@ TEST_F(Trees, OldLogsGoWhenThereAreMany) {
   for (std::size_t i = 0; i < kLogsMax + 5; ++i) write(logs / fmt::format("20200101T{:06}Z-1-web.log", i), "old");
   BakeLog log(logs, "web", Time(std::chrono::seconds(1'800'000'000)));
   EXPECT_EQ(host::list_folder(logs).size(), kLogsMax + 5) << "a bake that runs nothing touches nothing";
-  log.begin_step("run a");
-  log.write("some output");
+  StepLog step = log.begin_step(3, "run a");
+  step.write("some output");
   EXPECT_EQ(host::list_folder(logs).size(), kLogsMax);
-  EXPECT_EQ(log.tail(), "some output");
-  EXPECT_THAT(host::read_file(log.path()), HasSubstr("=== run a\nsome output"));
+  EXPECT_EQ(step.tail(), "some output");
+  EXPECT_THAT(host::read_file(log.path() / "03-run.log"), HasSubstr("=== run a\nsome output"));
 }
 
 TEST_F(Trees, WithoutRootNothingIsMountedAndTheUserIsTold) {

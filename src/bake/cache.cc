@@ -10,7 +10,7 @@ namespace kiln::bake {
 
 Cache::Cache(const host::Path& folder, const store::Store& store)
     : folder_(std::filesystem::absolute(folder)), store_(store) {
-  for (const char* part : {"layers", "locks", "apt"}) host::make_folders(folder_ / part);
+  for (const char* part : {"layers", "locks", "apart", "apt"}) host::make_folders(folder_ / part);
 }
 
 std::optional<store::Blob> Cache::find(const Digest& key) const {
@@ -37,6 +37,14 @@ void Cache::put(const Digest& key, const store::Blob& blob) const {
 
 host::FileLock Cache::lock(const Digest& key, Time now) const {
   return host::FileLock::wait(folder_ / "locks" / key.hex().substr(0, 2), "baking a layer", now);
+}
+
+bool Cache::is_apart(const Digest& lower, const Digest& upper) const {
+  return std::filesystem::exists(folder_ / "apart" / sha256(lower.hex() + upper.hex()).hex());
+}
+
+void Cache::note_apart(const Digest& lower, const Digest& upper) const {
+  host::write_file(folder_ / "apart" / sha256(lower.hex() + upper.hex()).hex(), "");
 }
 
 host::FileLock Cache::lock_apt(const std::string& release, Time now) const {

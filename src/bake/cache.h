@@ -2,6 +2,7 @@
 //
 // layers/<key>  one small file each, written whole or not at all; a broken one, or one whose blob is gone, is a miss
 // locks/<xx>    by the key's first two digits: two bakes do not make the same layer at once
+// apart/<key>   two layers that were found to write no path in common
 // apt/<release> package lists and archives, under apt/<release>.lock
 #pragma once
 
@@ -24,6 +25,8 @@ class Cache {
   void put(const Digest& key, const store::Blob& blob) const;
   // Held while the layer is made; waits for another bake that makes it.
   host::FileLock lock(const Digest& key, Time now) const;
+  bool is_apart(const Digest& lower, const Digest& upper) const;
+  void note_apart(const Digest& lower, const Digest& upper) const;
   host::FileLock lock_apt(const std::string& release, Time now) const;
   host::Path apt_folder(const std::string& release) const;
 

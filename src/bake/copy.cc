@@ -43,7 +43,9 @@ class Stager {
       set_time(path, kLayerEpochSeconds);
       return;
     }
-    if (copy_content(entry.source, path) != entry.content) {
+    if (entry.text) {
+      host::write_file(path, *entry.text);
+    } else if (copy_content(entry.source, path) != entry.content) {
       throw Error(ErrorCode::conflict, fmt::format("'{}' changed while it was baked", entry.source.string()),
                   "run kiln bake again");
     }
@@ -133,6 +135,35 @@ Look look_into(const host::Path& root) {
                     info.st_mtim.tv_sec,
                     info.st_mtim.tv_nsec};
   };
+}
+
+std::string read_inside(const host::Path& root, const std::string& path) {
+  const auto there = look_into(root)(path);
+  if (!there || there->kind == Existing::Kind::folder) return {};
+  return host::read_file(root / there->real_path.substr(1));
+}
+
+void resolve_owner(const spec::App& app, const spec::Step& step, const std::string& passwd, const std::string& group,
+                   spec::CopyStep& copy) {
+  if (copy.user.empty()) return;
+  // The fields of the line that begins with `name`: name:password:number:...
+  const auto find = [&](const std::string& text, const std::string& name, const char* what) {
+    std::vector<std::string> names;
+    for (const std::string& line : split(text, '\n')) {
+      const auto fields = split(line, ':');
+      if (fields.size() > 3 && fields[0] == name && parse_int(fields[2])) return fields;
+      names.push_back(fields[0]);
+    }
+    const auto near = nearest(name, names);
+    throw app.source.error(
+        step.where,
+        fmt::format("the image has no {} '{}'{}", what, name, near ? fmt::format("; did you mean '{}'?", *near) : ""),
+        "the step that brings it must be above this one");
+  };
+  const auto number = [](const std::string& field) { return static_cast<std::uint32_t>(parse_int(field).value_or(0)); };
+  const auto user = find(passwd, copy.user, "user");
+  copy.uid = number(user[2]);
+  copy.gid = copy.group.empty() ? number(user[3]) : number(find(group, copy.group, "group")[2]);
 }
 
 void stage_copy(const spec::App& app, const spec::Step& step, const spec::CopyStep& copy,

@@ -30,6 +30,13 @@ using Look = std::function<std::optional<Existing>(const std::string& path)>;
 // Looks at a mounted root without ever leaving it.
 Look look_into(const host::Path& root);
 
+// The numbers of `copy`'s user and group by the image's own /etc/passwd and /etc/group, whose texts these are. Without
+// a group: the user's own. Throws Error(usage) that quotes the step and names the nearest.
+void resolve_owner(const spec::App& app, const spec::Step& step, const std::string& passwd, const std::string& group,
+                   spec::CopyStep& copy);
+// The text of a file of a mounted root, without ever leaving it; empty when there is none.
+std::string read_inside(const host::Path& root, const std::string& path);
+
 // Makes the layer in the empty folder `tree`. Folders that the image has keep their owner, mode and time; links to
 // folders are followed, so that a file for /lib lands in /usr/lib. A file whose content is no more what was hashed is
 // an Error(conflict).

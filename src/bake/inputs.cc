@@ -9,6 +9,8 @@
 #include <filesystem>
 
 #include "bake/files.h"
+#include "bake/ignore.h"
+#include "bake/template.h"
 #include "base/text.h"
 
 namespace kiln::bake {
@@ -17,6 +19,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::size_t kEntriesMax = 200'000;
+constexpr std::size_t kTemplateBytesMax = std::size_t{1} << 20;
 
 bool below(const fs::path& path, const fs::path& folder) {
   const auto [end, ignored] = std::ranges::mismatch(folder, path);
@@ -25,7 +28,12 @@ bool below(const fs::path& path, const fs::path& folder) {
 
 class Walker {
  public:
-  Walker(const spec::App& app, const spec::Step& step, const fs::path& root) : app_(app), step_(step), root_(root) {}
+  Walker(const spec::App& app, const spec::Step& step, const spec::CopyStep& copy, const fs::path& folder,
+         const fs::path& root)
+      : app_(app), step_(step), folder_(folder), root_(root) {
+    if (fs::exists(folder / kIgnoreFile)) of_app_.add_lines(host::read_file(folder / kIgnoreFile));
+    for (const std::string& line : copy.ignore) of_step_.add(line);
+  }
 
   void add(const fs::path& path, const std::string& name) {
     if (entries_.size() >= kEntriesMax) refuse(fmt::format("more than {} files", kEntriesMax));
@@ -52,13 +60,21 @@ class Walker {
     const bool folder = entry.kind == InputEntry::Kind::folder;
     entries_.push_back(std::move(entry));
     if (!folder) return;
-    for (const std::string& child : host::list_folder(path))
-      add(path / child, name.empty() ? child : name + "/" + child);
+    for (const std::string& child : host::list_folder(path)) {
+      const std::string child_name = name.empty() ? child : name + "/" + child;
+      if (!ignored(path / child, child_name)) add(path / child, child_name);
+    }
   }
 
   std::vector<InputEntry> take() { return std::move(entries_); }
 
  private:
+  bool ignored(const fs::path& path, const std::string& name) const {
+    if (of_app_.empty() && of_step_.empty()) return false;
+    const bool folder = fs::symlink_status(path).type() == fs::file_type::directory;
+    return of_app_.ignores(path.lexically_relative(folder_).string(), folder) || of_step_.ignores(name, folder);
+  }
+
   void check_link(const fs::path& path, const std::string& target) const {
     const fs::path meant = (path.parent_path() / target).lexically_normal();
     if (fs::path(target).is_absolute() || !below(meant, root_)) {
@@ -70,9 +86,22 @@ class Walker {
 
   const spec::App& app_;
   const spec::Step& step_;
+  fs::path folder_;
   fs::path root_;
+  Ignore of_app_;
+  Ignore of_step_;
   std::vector<InputEntry> entries_;
 };
+
+void render(const spec::App& app, const spec::Step& step, const spec::CopyStep& copy, std::vector<InputEntry>& inputs) {
+  InputEntry& entry = inputs.front();
+  if (entry.kind != InputEntry::Kind::file)
+    throw app.source.error(step.where, fmt::format("the template '{}' is not a file", copy.from));
+  if (fs::file_size(entry.source) > kTemplateBytesMax)
+    throw app.source.error(step.where, fmt::format("the template '{}' is larger than 1 MiB", copy.from), "use 'copy'");
+  entry.text = render_template({.file_name = copy.from, .text = host::read_file(entry.source)}, *copy.variables);
+  entry.content = sha256(*entry.text);
+}
 
 }  // namespace
 
@@ -94,9 +123,11 @@ std::vector<InputEntry> read_inputs(const spec::App& app, const spec::Step& step
   }
   if (copy.from.ends_with('/') && !fs::is_directory(from))
     throw app.source.error(step.where, fmt::format("'{}' is not a folder", copy.from));
-  Walker walker(app, step, from);
+  Walker walker(app, step, copy, folder, from);
   walker.add(from, "");
-  return walker.take();
+  std::vector<InputEntry> inputs = walker.take();
+  if (copy.variables) render(app, step, copy, inputs);
+  return inputs;
 }
 
 std::string target_of(const spec::CopyStep& copy, const std::vector<InputEntry>& inputs, const InputEntry& entry) {

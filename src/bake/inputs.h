@@ -2,6 +2,7 @@
 // nothing but them. Private to this room.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,15 +15,17 @@ namespace kiln::bake {
 struct InputEntry {
   enum class Kind { file, folder, link };
   Kind kind = Kind::file;
-  std::string name;         // relative to the copied thing; empty: the thing itself
-  bool executable = false;  // of a file, the owner's x bit: all of a mode that git keeps
-  Digest content;           // of a file
-  std::string target;       // of a link
-  host::Path source;        // where it is now; not part of any key
+  std::string name;                   // relative to the copied thing; empty: the thing itself
+  bool executable = false;            // of a file, the owner's x bit: all of a mode that git keeps
+  Digest content;                     // of a file
+  std::string target;                 // of a link
+  host::Path source;                  // where it is now; not part of any key
+  std::optional<std::string> text{};  // of a template: its content, with the variables' values
 };
 
 // Sorted by name, parents first. What can leave the app's folder is an Error(usage) that quotes the step: a `from`
-// outside it, a link that points out of what is copied. Sockets, devices and pipes are refused too.
+// outside it, a link that points out of what is copied. Sockets, devices and pipes are refused too. What .kilnignore in
+// the app's folder and the step's `ignore` name is left out.
 std::vector<InputEntry> read_inputs(const spec::App& app, const spec::Step& step, const spec::CopyStep& copy,
                                     const host::Path& app_folder);
 

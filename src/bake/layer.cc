@@ -10,6 +10,7 @@
 #include "bake/copy.h"
 #include "bake/files.h"
 #include "bake/normalise.h"
+#include "bake/secrets.h"
 #include "base/text.h"
 
 namespace kiln::bake {
@@ -29,19 +30,20 @@ constexpr int kRefused = 72;
 // Stops at the first package list that cannot be had: apt by itself goes on with old ones. Keep-files, because another
 // bake can use them.
 constexpr const char* kInstallScript = R"(
+for file in /etc/apt/sources.list.d/*; do [ ! -e "$file" ] || cp "$file" /run/kiln/apt/sources/; done
+export APT_CONFIG=/run/kiln/apt/apt.conf
 apt-get -q -o APT::Update::Error-Mode=any update || exit 71
-apt-get -q -y --no-install-recommends -o Dpkg::Options::=--force-unsafe-io -o Dpkg::Options::=--force-confold \
+apt-get -q -y --no-install-recommends --allow-downgrades -o Dpkg::Options::=--force-unsafe-io -o Dpkg::Options::=--force-confold \
   -o Dpkg::Use-Pty=0 -o APT::Keep-Downloaded-Packages=true install -- "$@" &&
     { apt-get -q autoclean >/dev/null; exit 0; }
 apt-cache pkgnames > /run/kiln/names
+for package; do [ "${package%=*}" = "$package" ] || apt-cache madison "${package%=*}"; done > /run/kiln/versions
 exit 72
 )";
 
-constexpr const char* kRunScript = R"(
-for command; do
-  printf '+ %s\n' "$command"
-  /bin/sh -ec "$command" || exit
-done
+constexpr const char* kAptConf = R"(
+Dir::Etc::SourceParts "/run/kiln/apt/sources";
+Dir::Etc::Preferences "/run/kiln/apt/preferences";
 )";
 
 constexpr const char* kEnableScript = R"(
@@ -56,6 +58,24 @@ std::vector<std::string> script(const char* text, const std::vector<std::string>
   return argv;
 }
 
+// The text as one word of a shell.
+std::string quoted(const std::string& text) {
+  std::string word = "'";
+  for (const char c : text) word += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return word + "'";
+}
+
+// Each command in a shell of its own, shown as it is run; the first that fails ends the script with its status.
+std::string run_script(const spec::RunStep& step) {
+  std::string text;
+  for (const std::string& command : step.commands) {
+    text += "printf '+ %s\\n' " + quoted(command) + "\n";
+    for (const std::string& word : step.shell) text += quoted(word) + " ";
+    text += quoted(command) + " || exit\n";
+  }
+  return text;
+}
+
 // What the file system says that it is now: the step's files are compared with it, not with a clock of ours.
 Time file_time_now(const host::Path& folder) {
   const host::Path marker = folder / "started";
@@ -64,8 +84,8 @@ Time file_time_now(const host::Path& folder) {
   return std::chrono::time_point_cast<Duration>(time);
 }
 
-std::vector<std::string> names_found(const MergedRoot& root) {
-  const host::Path file = root.exchange() / "names";
+std::vector<std::string> lines_found(const MergedRoot& root, const char* name) {
+  const host::Path file = root.exchange() / name;
   return std::filesystem::exists(file) ? split(host::read_file(file), '\n') : std::vector<std::string>{};
 }
 
@@ -97,40 +117,51 @@ bool says(const std::string& output, std::initializer_list<const char*> any) {
 
 }  // namespace
 
-LayerMaker::LayerMaker(const spec::App& app, const store::Store& store, const Cache& cache, host::Clock& clock,
-                       const Options& options, BakeLog& log)
-    : app_(app), store_(store), cache_(cache), clock_(clock), options_(options), log_(log) {}
-
-host::Path LayerMaker::make(const PlannedLayer& layer, const std::vector<Digest>& below, const host::Path& work,
-                            const std::function<void(std::string_view)>& on_output) const {
-  if (layer.step != nullptr && std::holds_alternative<spec::HostStep>(layer.step->action))
-    throw Error(ErrorCode::unsupported, "steps on this machine are not run");
-  check_can_mount();
-  log_.begin_step(layer.text);
-  const Output output = [&](std::string_view bytes) {
+LayerMaker::LayerMaker(const Workshop& shop, const PlannedLayer& layer, const std::vector<Digest>& below,
+                       host::Path work, StepLog& log, std::function<void(std::string_view)> on_output)
+    : shop_(shop), layer_(layer), below_(below), work_(std::move(work)), log_(log) {
+  output_ = [this, on_output = std::move(on_output)](std::string_view bytes) {
     log_.write(bytes);
     if (on_output) on_output(bytes);
   };
-  const host::Path tree = work / "upper";
-  const Time started = file_time_now(work);
-  with_private_mounts([&] {
-    if (layer.step == nullptr) return make_base(tree, output);
-    if (const auto* copy = std::get_if<spec::CopyStep>(&layer.step->action)) return run_copy(layer, *copy, below, work);
-    for (const Digest& digest : below) store_.verify(digest);
-    const MergedRoot root(work, paths_of(below), true);
-    if (const auto* step = std::get_if<spec::PackagesStep>(&layer.step->action))
-      run_packages(layer, *step, root, output);
-    if (const auto* step = std::get_if<spec::RunStep>(&layer.step->action)) run_commands(layer, *step, root, output);
-    if (const auto* step = std::get_if<spec::EnableStep>(&layer.step->action)) enable_units(layer, *step, root, output);
-  });
-  // A copy is exact already, and may put what a step would only leave behind, such as ssh host keys of a test machine.
-  if (layer.step == nullptr || !std::holds_alternative<spec::CopyStep>(layer.step->action)) normalise(tree, started);
-  store::make_erofs(tree, work / "layer.erofs");
-  return work / "layer.erofs";
 }
 
-void LayerMaker::make_base(const host::Path& tree, const Output& output) const {
-  const std::string& release = debian_release(app_);
+MadeLayer LayerMaker::make() {
+  check_can_mount();
+  const host::Path tree = work_ / "upper";
+  const Time started = file_time_now(work_);
+  with_private_mounts([&] {
+    if (layer_.step == nullptr) return make_base(tree);
+    if (const auto* copy = std::get_if<spec::CopyStep>(&layer_.step->action)) return run_copy(*copy);
+    for (const Digest& digest : below_) shop_.store.verify(digest);
+    const MergedRoot root(work_, layers_below(), true);
+    if (const auto* step = std::get_if<spec::PackagesStep>(&layer_.step->action)) run_packages(*step, root);
+    if (const auto* step = std::get_if<spec::RunStep>(&layer_.step->action)) run_commands(*step, root);
+    if (const auto* step = std::get_if<spec::EnableStep>(&layer_.step->action)) enable_units(*step, root);
+  });
+  // A copy is exact already, and may put what a step would only leave behind, such as ssh host keys of a test machine.
+  if (layer_.step == nullptr || !std::holds_alternative<spec::CopyStep>(layer_.step->action)) normalise(tree, started);
+  store::make_erofs(tree, work_ / "layer.erofs");
+  return {.file = work_ / "layer.erofs", .brought = std::move(brought_)};
+}
+
+Error LayerMaker::base_failed(int status, const std::string& release, const std::string& mirror) const {
+  const std::string said = last_lines(log_.tail(), kQuotedLines);
+  if (says(said, {"No space left"}))
+    return {ErrorCode::disk_full, "no space left to make the base\n" + said, "free some space, or move KILN_HOME"};
+  const bool silent =
+      says(log_.tail(), {"Failed to fetch", "Could not resolve", "Could not connect", "Temporary failure"});
+  return {silent ? ErrorCode::unavailable : ErrorCode::io,
+          fmt::format("mmdebstrap ended with status {} for debian:{} from {}\n{}", status, release, mirror, said),
+          fmt::format("the whole output is in {}", log_.path().string())};
+}
+
+void LayerMaker::make_base(const host::Path& tree) {
+  const std::string release = debian_release(shop_.app);
+  const std::string& of_app = shop_.app.image.mirror;
+  const std::string& mirror = of_app.empty() ? shop_.options.mirror : of_app;
+  const std::string& security_of_app = shop_.app.image.security_mirror;
+  const std::string& security = security_of_app.empty() ? shop_.options.security_mirror : security_of_app;
   host::make_folders(tree);
   check_room(tree, kBaseRoom, "a base");
   host::Command command;
@@ -144,72 +175,156 @@ void LayerMaker::make_base(const host::Path& tree, const Output& output) const {
     command.argv.push_back(word);
   }
   if (std::filesystem::exists(kKeyring)) command.argv.push_back(fmt::format("--keyring={}", kKeyring));
-  command.argv.insert(command.argv.end(),
-                      {release, tree.string(), fmt::format("deb {} {} main", options_.mirror, release),
-                       fmt::format("deb {} {}-updates main", options_.mirror, release),
-                       fmt::format("deb {} {}-security main", options_.security_mirror, release)});
+  // A snapshot of the past has been valid in its time.
+  if (!of_app.empty()) command.argv.emplace_back("--aptopt=Acquire::Check-Valid-Until \"false\"");
+  command.argv.insert(command.argv.end(), {release, tree.string(), fmt::format("deb {} {} main", mirror, release),
+                                           fmt::format("deb {} {}-updates main", mirror, release),
+                                           fmt::format("deb {} {}-security main", security, release)});
   command.env = bake_environment();
-  command.on_output = output;
+  command.on_output = output_;
   const host::CommandResult result = host::run(command);
-  if (!result.ok()) {
-    const std::string said = last_lines(log_.tail(), kQuotedLines);
-    if (says(said, {"No space left"}))
-      throw Error(ErrorCode::disk_full, "no space left to make the base\n" + said,
-                  "free some space, or move KILN_HOME");
-    const bool mirror =
-        says(log_.tail(), {"Failed to fetch", "Could not resolve", "Could not connect", "Temporary failure"});
-    throw Error(mirror ? ErrorCode::unavailable : ErrorCode::io,
-                fmt::format("mmdebstrap ended with status {} for debian:{} from {}\n{}", result.status, release,
-                            options_.mirror, said),
-                fmt::format("the whole output is in {}", log_.path().string()));
-  }
+  if (!result.ok()) throw base_failed(result.status, release, mirror);
   complete_base(tree);
+  brought_ = installed_in(tree);
+  check_locked(brought_);
 }
 
-void LayerMaker::run_copy(const PlannedLayer& layer, const spec::CopyStep& step, const std::vector<Digest>& below,
-                          const host::Path& work) const {
-  const MergedRoot root(work, paths_of(below), false);
-  stage_copy(app_, *layer.step, step, layer.inputs, look_into(root.root()), root.upper());
+void LayerMaker::run_copy(const spec::CopyStep& step) const {
+  const MergedRoot root(work_, layers_below(), false);
+  spec::CopyStep copy = step;
+  if (!copy.user.empty())
+    resolve_owner(shop_.app, *layer_.step, read_inside(root.root(), "/etc/passwd"),
+                  read_inside(root.root(), "/etc/group"), copy);
+  stage_copy(shop_.app, *layer_.step, copy, layer_.inputs, look_into(root.root()), root.upper());
 }
 
-void LayerMaker::run_packages(const PlannedLayer& layer, const spec::PackagesStep& step, const MergedRoot& root,
-                              const Output& output) const {
+void LayerMaker::run_packages(const spec::PackagesStep& step, const MergedRoot& root) {
   check_room(root.upper(), kPackagesRoom, "installing packages");
-  const auto lock = cache_.lock_apt(debian_release(app_), clock_.now());
-  const host::Path apt = cache_.apt_folder(debian_release(app_));
-  const host::CommandResult result =
-      root.run({.argv = script(kInstallScript, step.packages),
-                .binds = {{apt / "lists", "/var/lib/apt/lists"}, {apt / "archives", "/var/cache/apt/archives"}},
-                .on_output = output});
-  if (result.ok()) return;
-  if (result.status == kNoMirror) {
-    Error error = failed(layer, result.status);
-    throw Error(ErrorCode::unavailable, "the package mirror does not answer\n" + error.message(), error.next());
+  const Versions before = installed_in(root.root());
+  write_sources(root);
+  const host::CommandResult result = install(step, root);
+  if (!result.ok()) explain_packages(root, result.status);
+  const Versions after = installed_in(root.root());
+  brought_ = brought(before, after);
+  check_locked(after);
+}
+
+// Everything of apt's that this step has beside what the image itself has.
+void LayerMaker::write_sources(const MergedRoot& root) const {
+  const host::Path folder = root.exchange() / "apt";
+  host::make_folders(folder / "sources");
+  host::make_folders(folder / "keys");
+  std::string preferences;
+  for (const auto& [package, version] : shop_.pins)
+    preferences += fmt::format("Package: {}\nPin: version {}\nPin-Priority: 1001\n\n", package, version);
+  host::write_file(folder / "preferences", preferences);
+  for (const spec::Repository& repository : shop_.app.image.repositories) {
+    const std::string key = host::read_file(shop_.app_folder / repository.key);
+    const std::string name = repository.name + (key.starts_with("-----BEGIN") ? ".asc" : ".gpg");
+    host::write_file(folder / "keys" / name, key);
+    std::string source = fmt::format("Types: deb\nURIs: {}\nSuites: {}\nSigned-By: /run/kiln/apt/keys/{}\n",
+                                     repository.url, repository.suite, name);
+    if (!repository.components.empty()) source += "Components: " + join(repository.components, " ") + "\n";
+    host::write_file(folder / "sources" / ("kiln-" + repository.name + ".sources"), source);
+  }
+  std::string conf = kAptConf;
+  if (!shop_.app.image.mirror.empty()) conf += "Acquire::Check-Valid-Until \"false\";\n";
+  host::write_file(folder / "apt.conf", conf);
+  // apt fetches as a user of its own, who has to read them whatever our umask is.
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(root.exchange()))
+    set_owner_and_mode(entry.path(), 0, 0, entry.is_directory() ? 0755 : 0644);
+  set_owner_and_mode(root.exchange(), 0, 0, 0755);
+}
+
+host::CommandResult LayerMaker::install(const spec::PackagesStep& step, const MergedRoot& root) const {
+  std::string release = debian_release(shop_.app);
+  if (release.empty()) {
+    static const std::regex kCodename("VERSION_CODENAME=\"?([a-z]+)");
+    std::smatch match;
+    const std::string text = read_inside(root.root(), "/etc/os-release");
+    release = std::regex_search(text, match, kCodename) ? match[1].str() : std::string("other");
+  }
+  const auto lock = shop_.cache.lock_apt(release, shop_.clock.now());
+  const host::Path apt = shop_.cache.apt_folder(release);
+  return root.run({.argv = script(kInstallScript, step.packages),
+                   .binds = {{apt / "lists", "/var/lib/apt/lists"}, {apt / "archives", "/var/cache/apt/archives"}},
+                   .on_output = output_});
+}
+
+void LayerMaker::explain_packages(const MergedRoot& root, int status) const {
+  if (status == kNoMirror) {
+    const Error error = failed(status);
+    throw Error(ErrorCode::unavailable, "a package mirror does not answer, or is not to be trusted\n" + error.message(),
+                error.next());
   }
   static const std::regex kUnknown("Unable to locate package (\\S+)");
+  static const std::regex kNoVersion("Version '([^']+)' for '([^']+)' was not found");
+  static const std::regex kUnmet("The following packages have unmet dependencies:\\n((?: .*\\n)+)");
   std::smatch match;
-  if (result.status == kRefused && std::regex_search(log_.tail(), match, kUnknown)) {
-    const auto near = nearest(match[1].str(), names_found(root));
-    throw app_.source.error(layer.step->where,
-                            fmt::format("debian:{} has no package '{}'{}", debian_release(app_), match[1].str(),
-                                        near ? fmt::format("; did you mean '{}'?", *near) : ""));
+  const std::string& said = log_.tail();
+  if (status == kRefused && std::regex_search(said, match, kUnknown)) {
+    const auto near = nearest(match[1].str(), lines_found(root, "names"));
+    throw refused(fmt::format("{} has no package '{}'{}", base_text(shop_.app), match[1].str(),
+                              near ? fmt::format("; did you mean '{}'?", *near) : ""));
   }
-  throw failed(layer, result.status);
+  if (status == kRefused && std::regex_search(said, match, kNoVersion)) {
+    std::vector<std::string> versions;
+    for (const std::string& line : lines_found(root, "versions")) {
+      const auto columns = split(line, '|');
+      if (columns.size() > 1 && trim(columns[0]) == match[2].str()) versions.emplace_back(trim(columns[1]));
+    }
+    throw refused(fmt::format("version {} of '{}' is not to be had", match[1].str(), match[2].str()),
+                  versions.empty() ? "" : "there is " + join(versions, ", "));
+  }
+  if (status == kRefused && std::regex_search(said, match, kUnmet))
+    throw refused("these packages cannot be installed together:\n" + match[1].str(),
+                  fmt::format("the whole output is in {}", log_.path().string()));
+  throw failed(status);
 }
 
-void LayerMaker::run_commands(const PlannedLayer& layer, const spec::RunStep& step, const MergedRoot& root,
-                              const Output& output) const {
-  const host::CommandResult result =
-      root.run({.argv = script(kRunScript, step.commands), .binds = {}, .on_output = output});
-  if (!result.ok()) throw failed(layer, result.status);
+void LayerMaker::check_locked(const Versions& installed) const {
+  if (!layer_.locked) return;
+  std::vector<std::string> gone;
+  for (const auto& [package, version] : *layer_.locked) {
+    const auto is = installed.find(package);
+    if (is != installed.end() && is->second == version) continue;
+    gone.push_back(fmt::format("  {} {}, there is {}", package, version, is == installed.end() ? "none" : is->second));
+  }
+  if (gone.empty()) return;
+  throw Error(
+      ErrorCode::unavailable,
+      fmt::format("{} names versions that are no longer to be had ({}):\n{}", kLockFile, layer_.text, join(gone, "\n")),
+      "take the new ones with 'kiln bake --update', or bake from a snapshot: under 'image', 'mirror: "
+      "http://snapshot.debian.org/archive/debian/YYYYMMDDT000000Z'");
 }
 
-void LayerMaker::enable_units(const PlannedLayer& layer, const spec::EnableStep& step, const MergedRoot& root,
-                              const Output& output) const {
+void LayerMaker::run_commands(const spec::RunStep& step, const MergedRoot& root) {
+  const auto secrets = read_secrets(shop_.app, shop_.app_folder, step.secrets);
+  if (!secrets.empty()) root.give_secrets(secrets);
+  for (const spec::StepFile& file : step.files) {
+    const host::Path path = root.exchange() / "files" / file.name;
+    host::make_folders(path.parent_path());
+    host::write_file(path, file.content, file.mode);
+    set_owner_and_mode(path, 0, 0, file.mode);
+  }
+  host::write_file(root.exchange() / "script", run_script(step));
+  Mask mask(secrets, output_);
+  const host::CommandResult result = root.run({.argv = {"/bin/sh", "/run/kiln/script"},
+                                               .binds = {},
+                                               .on_output = [&](std::string_view bytes) { mask.write(bytes); },
+                                               .environment = step.environment});
+  mask.finish();
+  if (!result.ok()) throw failed(result.status);
+  const std::string left = secrets.empty() ? std::string() : file_with_a_secret(root.upper(), secrets);
+  if (!left.empty())
+    throw refused(fmt::format("the step left a secret in /{}", left), "remove it in the same step, or do not write it");
+}
+
+void LayerMaker::enable_units(const spec::EnableStep& step, const MergedRoot& root) const {
   const host::CommandResult result =
-      root.run({.argv = script(kEnableScript, step.units), .binds = {}, .on_output = output});
+      root.run({.argv = script(kEnableScript, step.units), .binds = {}, .on_output = output_});
   if (result.ok()) return;
-  const auto names = names_found(root);
+  const auto names = lines_found(root, "names");
   for (const std::string& unit : step.units) {
     const std::string init_script = unit.substr(0, unit.rfind('.'));
     const bool is_template = unit.find('@') != std::string::npos;
@@ -217,26 +332,30 @@ void LayerMaker::enable_units(const PlannedLayer& layer, const spec::EnableStep&
         std::ranges::find(names, init_script) != names.end())
       continue;
     const auto near = nearest(unit, names);
-    throw app_.source.error(
-        layer.step->where,
+    throw refused(
         fmt::format("the image has no unit '{}'{}", unit, near ? fmt::format("; did you mean '{}'?", *near) : ""),
         "the step that brings it must be above this one");
   }
-  throw failed(layer, result.status);
+  throw failed(result.status);
 }
 
-std::vector<host::Path> LayerMaker::paths_of(const std::vector<Digest>& layers) const {
+std::vector<host::Path> LayerMaker::layers_below() const {
   std::vector<host::Path> paths;
-  for (const Digest& digest : layers) paths.push_back(store_.path_of(digest));
+  for (const Digest& digest : below_) paths.push_back(shop_.store.path_of(digest));
   return paths;
 }
 
-Error LayerMaker::failed(const PlannedLayer& layer, int status) const {
-  const spec::Location where = layer.step->where;
+Error LayerMaker::refused(const std::string& why, std::string next) const {
+  return shop_.app.source.error(layer_.step->where, why, std::move(next));
+}
+
+Error LayerMaker::failed(int status) const {
+  const spec::Location where = layer_.step->where;
+  const spec::Source& source = shop_.app.source;
   const bool full = says(log_.tail(), {"No space left on device"});
   return {full ? ErrorCode::disk_full : ErrorCode::io,
-          fmt::format("{}: the step '{}' failed with status {}\n{}\nIts last lines:\n{}", app_.source.at(where),
-                      layer.text, status, app_.source.quote(where), last_lines(log_.tail(), kQuotedLines)),
+          fmt::format("{}: the step '{}' failed with status {}\n{}\nIts last lines:\n{}", source.at(where), layer_.text,
+                      status, source.quote(where), last_lines(log_.tail(), kQuotedLines)),
           fmt::format(
               "the whole output is in {}; 'kiln bake --shell' opens a shell in the image as it was before this step",
               log_.path().string())};

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <functional>
+#include <map>
+#include <string>
 #include <vector>
 
 #include "bake/bake.h"
@@ -12,37 +14,53 @@
 
 namespace kiln::bake {
 
+// What all layers of a bake have in common; all of it outlives them. Several layers are made at once.
+struct Workshop {
+  const spec::App& app;
+  host::Path app_folder;
+  const store::Store& store;
+  const Cache& cache;
+  host::Clock& clock;
+  const Options& options;
+  Versions pins;  // of the lock file: what apt is held to where it has a choice
+};
+
+struct MadeLayer {
+  host::Path file;   // erofs, in `work`
+  Versions brought;  // packages that are new in it, or have another version
+};
+
 class LayerMaker {
  public:
-  // All of them must outlive it. `on_output` sees what the steps print; may be empty.
-  LayerMaker(const spec::App& app, const store::Store& store, const Cache& cache, host::Clock& clock,
-             const Options& options, BakeLog& log);
+  // `below`: the layers it depends on, lowest first. `work`: an empty folder of the store's. `on_output` sees what the
+  // step prints, without secrets; may be empty.
+  LayerMaker(const Workshop& shop, const PlannedLayer& layer, const std::vector<Digest>& below, host::Path work,
+             StepLog& log, std::function<void(std::string_view)> on_output);
 
-  // An erofs file in `work`, an empty folder of the store's. `below`: the layers it depends on, lowest first.
-  host::Path make(const PlannedLayer& layer, const std::vector<Digest>& below, const host::Path& work,
-                  const std::function<void(std::string_view)>& on_output) const;
+  MadeLayer make();
 
  private:
-  using Output = std::function<void(std::string_view)>;
+  void make_base(const host::Path& tree);
+  void run_copy(const spec::CopyStep& step) const;
+  void run_packages(const spec::PackagesStep& step, const MergedRoot& root);
+  void run_commands(const spec::RunStep& step, const MergedRoot& root);
+  void enable_units(const spec::EnableStep& step, const MergedRoot& root) const;
+  host::CommandResult install(const spec::PackagesStep& step, const MergedRoot& root) const;
+  void write_sources(const MergedRoot& root) const;
+  std::vector<host::Path> layers_below() const;
+  [[noreturn]] void explain_packages(const MergedRoot& root, int status) const;
+  void check_locked(const Versions& installed) const;
+  Error failed(int status) const;
+  Error base_failed(int status, const std::string& release, const std::string& mirror) const;
+  Error refused(const std::string& why, std::string next = {}) const;
 
-  void make_base(const host::Path& tree, const Output& output) const;
-  void run_copy(const PlannedLayer& layer, const spec::CopyStep& step, const std::vector<Digest>& below,
-                const host::Path& work) const;
-  void run_packages(const PlannedLayer& layer, const spec::PackagesStep& step, const MergedRoot& root,
-                    const Output& output) const;
-  void run_commands(const PlannedLayer& layer, const spec::RunStep& step, const MergedRoot& root,
-                    const Output& output) const;
-  void enable_units(const PlannedLayer& layer, const spec::EnableStep& step, const MergedRoot& root,
-                    const Output& output) const;
-  std::vector<host::Path> paths_of(const std::vector<Digest>& layers) const;
-  Error failed(const PlannedLayer& layer, int status) const;
-
-  const spec::App& app_;
-  const store::Store& store_;
-  const Cache& cache_;
-  host::Clock& clock_;
-  const Options& options_;
-  BakeLog& log_;
+  const Workshop& shop_;
+  const PlannedLayer& layer_;
+  const std::vector<Digest>& below_;
+  host::Path work_;
+  StepLog& log_;
+  std::function<void(std::string_view)> output_;
+  Versions brought_;
 };
 
 }  // namespace kiln::bake

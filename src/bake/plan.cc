@@ -4,7 +4,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 
+#include "bake/files.h"
 #include "base/error.h"
 #include "base/text.h"
 
@@ -28,22 +30,49 @@ class KeyHash {
 Digest base_recipe(const spec::App& app) {
   KeyHash hash;
   hash.add("base").add(debian_release(app));
+  if (!app.image.mirror.empty()) hash.add("mirror " + app.image.mirror);
+  if (!app.image.security_mirror.empty()) hash.add("security mirror " + app.image.security_mirror);
   for (const std::string& package : base_packages()) hash.add(package);
   return hash.finish();
 }
 
 struct StepHash {
+  const spec::App& app;
+  const host::Path& app_folder;
   const std::vector<InputEntry>& inputs;
 
-  Digest operator()(const spec::PackagesStep& step) const { return list("packages", step.packages); }
-  Digest operator()(const spec::RunStep& step) const { return list("run", step.commands); }
-  Digest operator()(const spec::HostStep& step) const { return list("host", step.commands); }
-  Digest operator()(const spec::EnableStep& step) const { return list("enable", step.units); }
+  Digest operator()(const spec::PackagesStep& step) const {
+    KeyHash hash = begin("packages", step.packages);
+    for (const spec::Repository& repository : app.image.repositories) {
+      hash.add("repository").add(repository.name).add(repository.url).add(repository.suite);
+      for (const std::string& component : repository.components) hash.add(component);
+      hash.add("key").add(digest_of_file(app_folder / repository.key).hex());
+    }
+    return hash.finish();
+  }
+
+  // What is as ever adds nothing, so that the key of a plain command stays what it was.
+  Digest operator()(const spec::RunStep& step) const {
+    KeyHash hash = begin("run", step.commands);
+    if (step.shell != spec::RunStep{}.shell) {
+      hash.add("shell");
+      for (const std::string& word : step.shell) hash.add(word);
+    }
+    for (const auto& [name, value] : step.environment) hash.add("environment").add(name).add(value);
+    for (const spec::StepFile& file : step.files)
+      hash.add("file").add(file.name).add(file.content).add(fmt::format("{:o}", file.mode));
+    for (const std::string& name : step.secrets) hash.add("secret").add(name);
+    return hash.finish();
+  }
+
+  Digest operator()(const spec::HostStep& step) const { return begin("host", step.commands).finish(); }
+  Digest operator()(const spec::EnableStep& step) const { return begin("enable", step.units).finish(); }
+
   Digest operator()(const spec::CopyStep& step) const {
     KeyHash hash;
     hash.add("copy")
         .add(step.mode ? fmt::format("{:o}", *step.mode) : "-")
-        .add(fmt::format("{}:{}", step.uid, step.gid));
+        .add(step.user.empty() ? fmt::format("{}:{}", step.uid, step.gid) : step.user + ":" + step.group);
     for (const InputEntry& entry : inputs) {
       hash.add(target_of(step, inputs, entry))
           .add(fmt::format("{}", static_cast<int>(entry.kind)))
@@ -53,11 +82,11 @@ struct StepHash {
     return hash.finish();
   }
 
-  static Digest list(std::string_view kind, const std::vector<std::string>& values) {
+  static KeyHash begin(std::string_view kind, const std::vector<std::string>& values) {
     KeyHash hash;
     hash.add(kind);
     for (const std::string& value : values) hash.add(value);
-    return hash.finish();
+    return hash;
   }
 };
 
@@ -77,22 +106,80 @@ bool may_reach_units(const spec::CopyStep& copy, const std::vector<InputEntry>& 
   });
 }
 
-std::vector<std::size_t> layers_below(const std::vector<PlannedLayer>& plan, const spec::Step& step) {
-  std::vector<std::size_t> below;
-  const bool enables = std::holds_alternative<spec::EnableStep>(step.action);
+// Of a step that says `after`: the base, the layers of those steps and what these stand on.
+std::set<std::size_t> layers_after(const std::vector<PlannedLayer>& plan, const std::vector<std::string>& names) {
+  std::set<std::size_t> below;
   for (std::size_t i = 0; i < plan.size(); ++i) {
-    const auto* copy = plan[i].step == nullptr ? nullptr : std::get_if<spec::CopyStep>(&plan[i].step->action);
-    if (enables && copy != nullptr && !may_reach_units(*copy, plan[i].inputs)) continue;
-    below.push_back(i);
+    if (plan[i].step == nullptr) below.insert(i);
+    if (plan[i].step == nullptr || plan[i].step->name.empty() ||
+        std::ranges::find(names, plan[i].step->name) == names.end())
+      continue;
+    below.insert(i);
+    below.insert(plan[i].below.begin(), plan[i].below.end());
+    // An `enable` is built without the copies above it, and is still behind them.
+    if (!plan[i].step->after) {
+      for (std::size_t lower = 0; lower < i; ++lower) below.insert(lower);
+    }
   }
   return below;
 }
 
+void place(const std::vector<PlannedLayer>& plan, PlannedLayer& layer) {
+  std::set<std::size_t> wanted;
+  if (layer.step->after) wanted = layers_after(plan, *layer.step->after);
+  const bool enables = std::holds_alternative<spec::EnableStep>(layer.step->action);
+  for (std::size_t i = 0; i < plan.size(); ++i) {
+    if (layer.step->after && !wanted.contains(i)) {
+      layer.beside.push_back(i);
+      continue;
+    }
+    const auto* copy = plan[i].step == nullptr ? nullptr : std::get_if<spec::CopyStep>(&plan[i].step->action);
+    if (enables && copy != nullptr && !may_reach_units(*copy, plan[i].inputs)) continue;
+    layer.below.push_back(i);
+  }
+}
+
+void check_keys(const spec::App& app, const host::Path& app_folder) {
+  for (const spec::Repository& repository : app.image.repositories) {
+    if (std::filesystem::is_regular_file(app_folder / repository.key)) continue;
+    throw app.source.error(repository.where,
+                           fmt::format("the repository '{}' has no key: '{}' is no file in {}", repository.name,
+                                       repository.key, app_folder.string()),
+                           "'key' is relative to the folder of kiln.yaml");
+  }
+}
+
+void plan_base(const spec::App& app, const std::vector<store::Blob>& given, const LockFile* lock,
+               std::vector<PlannedLayer>& plan) {
+  if (given.empty()) {
+    plan.push_back({.text = "base " + base_text(app), .below = {}, .inputs = {}, .recipe = base_recipe(app)});
+    if (lock != nullptr && lock->base == base_text(app)) plan.back().locked = lock->base_versions;
+    return;
+  }
+  for (std::size_t i = 0; i < given.size(); ++i) {
+    std::string text = fmt::format("base {} {}/{}", base_text(app), i + 1, given.size());
+    PlannedLayer layer{.text = std::move(text), .below = {}, .inputs = {}, .recipe = given[i].digest};
+    layer.given = given[i];
+    plan.push_back(std::move(layer));
+  }
+}
+
 }  // namespace
 
-const std::string& debian_release(const spec::App& app) {
-  if (const auto* debian = std::get_if<spec::DebianBase>(&app.image.base)) return debian->release;
-  throw Error(ErrorCode::unsupported, "only 'from: debian:RELEASE' is a base now");
+std::string base_text(const spec::App& app) {
+  struct Writer {
+    std::string operator()(const spec::DebianBase& base) const { return "debian:" + base.release; }
+    std::string operator()(const spec::ImageBase& base) const { return "image " + base.reference; }
+    std::string operator()(const spec::AmiBase& base) const { return "ami " + (base.id.empty() ? "by name" : base.id); }
+    std::string operator()(const spec::ArchiveBase& base) const { return "archive " + base.path; }
+    std::string operator()(const spec::OciBase& base) const { return "oci " + base.reference; }
+  };
+  return std::visit(Writer{}, app.image.base);
+}
+
+std::string debian_release(const spec::App& app) {
+  const auto* debian = std::get_if<spec::DebianBase>(&app.image.base);
+  return debian == nullptr ? std::string() : debian->release;
 }
 
 const std::vector<std::string>& base_packages() {
@@ -101,15 +188,21 @@ const std::vector<std::string>& base_packages() {
   return packages;
 }
 
-std::vector<PlannedLayer> plan_layers(const spec::App& app, const host::Path& app_folder) {
+std::vector<PlannedLayer> plan_layers(const spec::App& app, const host::Path& app_folder,
+                                      const std::vector<store::Blob>& given, const LockFile* lock) {
+  check_keys(app, app_folder);
   std::vector<PlannedLayer> plan;
-  plan.push_back({.text = "base debian:" + debian_release(app), .below = {}, .inputs = {}, .recipe = base_recipe(app)});
+  plan_base(app, given, lock, plan);
   for (const spec::Step& step : app.image.steps) {
-    PlannedLayer layer{
-        .step = &step, .text = step.text(), .below = layers_below(plan, step), .inputs = {}, .recipe = {}};
+    if (std::holds_alternative<spec::HostStep>(step.action)) continue;
+    PlannedLayer layer{.step = &step, .text = step.text(), .below = {}, .inputs = {}, .recipe = {}};
+    place(plan, layer);
     if (const auto* copy = std::get_if<spec::CopyStep>(&step.action))
       layer.inputs = read_inputs(app, step, *copy, app_folder);
-    layer.recipe = std::visit(StepHash{layer.inputs}, step.action);
+    layer.recipe = std::visit(StepHash{app, app_folder, layer.inputs}, step.action);
+    const auto* packages = std::get_if<spec::PackagesStep>(&step.action);
+    const auto* locked = packages == nullptr || lock == nullptr ? nullptr : lock->find(packages->packages);
+    if (locked != nullptr) layer.locked = locked->versions;
     plan.push_back(std::move(layer));
   }
   return plan;
@@ -118,6 +211,10 @@ std::vector<PlannedLayer> plan_layers(const spec::App& app, const host::Path& ap
 Digest layer_key(const PlannedLayer& layer, const std::vector<Digest>& contents_below) {
   KeyHash hash;
   hash.add(fmt::format("kiln layer {}", kLayerFormat)).add(layer.recipe.hex());
+  if (layer.locked) {
+    hash.add("locked");
+    for (const auto& [package, version] : *layer.locked) hash.add(package).add(version);
+  }
   for (const Digest& digest : contents_below) hash.add(digest.hex());
   return hash.finish();
 }

@@ -1,6 +1,7 @@
 // Plan: the layers of an image and what each depends on. Reads the inputs, makes nothing. Private to this room.
 //
-// A layer depends on the layers below it and on its own inputs, with two exceptions that make the common change (a
+// A layer depends on the layers below it (all of them, or those that `after` names and what these need) and on its own
+// inputs, with two exceptions that make the common change (a
 // page, a configuration file) cheap:
 //   - a copy is built from its inputs alone and only asks the layers below for folders and links that are there, so it
 //   runs nothing;
@@ -14,8 +15,10 @@
 #include <vector>
 
 #include "bake/inputs.h"
+#include "bake/lock_file.h"
 #include "base/digest.h"
 #include "spec/app.h"
+#include "store/image.h"
 
 namespace kiln::bake {
 
@@ -23,15 +26,22 @@ namespace kiln::bake {
 inline constexpr int kLayerFormat = 1;
 
 struct PlannedLayer {
-  const spec::Step* step = nullptr;  // none: the base
-  std::string text;                  // for people, and in the image's history
-  std::vector<std::size_t> below;    // indices of the layers that it depends on, lowest first
-  std::vector<InputEntry> inputs;    // of a copy
-  Digest recipe;                     // of the step and its inputs, without what is below
+  const spec::Step* step = nullptr;    // none: the base
+  std::string text;                    // for people, and in the image's history
+  std::vector<std::size_t> below;      // indices of the layers that it depends on, lowest first
+  std::vector<InputEntry> inputs;      // of a copy
+  Digest recipe;                       // of the step and its inputs, without what is below
+  std::optional<store::Blob> given{};  // of a base that was made elsewhere: the layer itself
+  // Layers further down that `after` keeps it apart from: the two may not write the same path.
+  std::vector<std::size_t> beside{};
+  // What the lock file says that it brings; none: there is no lock file, or it does not know the step.
+  std::optional<Versions> locked{};
 };
 
-// The base first, then a layer a step. `app` must outlive the plan.
-std::vector<PlannedLayer> plan_layers(const spec::App& app, const host::Path& app_folder);
+// The base first (a layer, or as many as `given` has), then a layer a step; steps on this machine are none. `app` must
+// outlive the plan.
+std::vector<PlannedLayer> plan_layers(const spec::App& app, const host::Path& app_folder,
+                                      const std::vector<store::Blob>& given = {}, const LockFile* lock = nullptr);
 
 // The name of the layer in the cache: what it is made of, and the contents of the layers that it depends on.
 Digest layer_key(const PlannedLayer& layer, const std::vector<Digest>& contents_below);
@@ -39,8 +49,10 @@ Digest layer_key(const PlannedLayer& layer, const std::vector<Digest>& contents_
 // Of the whole: base, steps, inputs, writable folders.
 Digest recipe_digest(const spec::App& app, const std::vector<PlannedLayer>& plan);
 
-// Throws Error(unsupported) for another base.
-const std::string& debian_release(const spec::App& app);
+// "debian:bookworm", "image base@1.4.2".
+std::string base_text(const spec::App& app);
+// Empty for another base.
+std::string debian_release(const spec::App& app);
 
 // What the base has beside Debian's essential packages and apt: enough to boot, to have a network and to reach HTTPS
 // mirrors.

@@ -107,6 +107,11 @@ void with_private_mounts(const std::function<void()>& body) {
   if (failure) std::rethrow_exception(failure);
 }
 
+void mount_layer(const host::Path& layer, const host::Path& folder) {
+  host::make_folders(folder);
+  host::run_checked({"mount", "-t", "erofs", "-o", "loop,ro", layer.string(), folder.string()});
+}
+
 MergedRoot::MergedRoot(host::Path work, const std::vector<host::Path>& layers, bool writable) : work_(std::move(work)) {
   make_tools(work_ / "tools");
   for (const char* name : {"root", "exchange", "upper", "work"}) host::make_folders(work_ / name);
@@ -116,8 +121,7 @@ MergedRoot::MergedRoot(host::Path work, const std::vector<host::Path>& layers, b
   std::string lower = "tools";
   for (std::size_t i = layers.size(); i-- > 0;) {
     const std::string name = fmt::format("{}", i);
-    host::make_folders(work_ / name);
-    host::run_checked({"mount", "-t", "erofs", "-o", "loop,ro", layers[i].string(), (work_ / name).string()});
+    mount_layer(layers[i], work_ / name);
     lower += ":" + name;
   }
   // redirect_dir and metacopy would write layers that only make sense beside the ones they were made on. `volatile`:
@@ -134,6 +138,17 @@ MergedRoot::MergedRoot(host::Path work, const std::vector<host::Path>& layers, b
   }
 }
 
+void MergedRoot::give_secrets(const std::map<std::string, std::string>& secrets) const {
+  const host::Path folder = exchange() / "secrets";
+  host::make_folders(folder);
+  if (::mount("kiln", folder.c_str(), "tmpfs", MS_NOSUID | MS_NODEV, "size=16m,mode=0700") != 0)
+    throw Error(ErrorCode::io, fmt::format("mounting a tmpfs on {}: {}", folder.string(), std::strerror(errno)));
+  for (const auto& [name, value] : secrets) {
+    host::write_file(folder / name, value, 0400);
+    set_owner_and_mode(folder / name, 0, 0, 0400);
+  }
+}
+
 host::CommandResult MergedRoot::run(const Inside& inside) const {
   host::Command command;
   command.argv = bound_to_us("systemd-nspawn");
@@ -147,6 +162,8 @@ host::CommandResult MergedRoot::run(const Inside& inside) const {
   command.argv.push_back(fmt::format("--bind={}:/run/kiln", exchange().string()));
   for (const auto& [from, to] : inside.binds) command.argv.push_back(fmt::format("--bind={}:{}", from.string(), to));
   for (const auto& [name, value] : bake_environment())
+    command.argv.push_back(fmt::format("--setenv={}={}", name, value));
+  for (const auto& [name, value] : inside.environment)
     command.argv.push_back(fmt::format("--setenv={}={}", name, value));
   command.argv.push_back("--");
   command.argv.insert(command.argv.end(), inside.argv.begin(), inside.argv.end());

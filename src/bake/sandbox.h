@@ -5,6 +5,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -41,13 +42,19 @@ class MergedRoot {
     std::vector<std::pair<host::Path, std::string>> binds;
     std::function<void(std::string_view)> on_output;
     bool terminal = false;
+    std::vector<std::pair<std::string, std::string>> environment{};
   };
   host::CommandResult run(const Inside& inside) const;
   host::Path exchange() const { return work_ / "exchange"; }
+  // Files in /run/kiln/secrets, in memory and gone with the mounts.
+  void give_secrets(const std::map<std::string, std::string>& secrets) const;
 
  private:
   host::Path work_;
 };
+
+// An erofs file, read-only, at `folder`, which is made. Inside with_private_mounts.
+void mount_layer(const host::Path& layer, const host::Path& folder);
 
 // Environment of everything that a bake runs: nothing of the user's but the proxies; SOURCE_DATE_EPOCH for what writes
 // dates.

@@ -7,6 +7,7 @@
 
 #include "base/text.h"
 #include "spec/internal/image_test_reader.h"
+#include "spec/recipe_reader.h"
 #include "spec/shape.h"
 #include "spec/tree.h"
 
@@ -36,53 +37,8 @@ std::vector<std::string> read_texts(const Node& node) {
   return texts;
 }
 
-// A path of the image or the app's folder whose parts are plain names.
-void check_path(const Source& source, const Node& node) {
-  for (const std::string& part : split(node.text, '/')) {
-    if (part == "..") throw source.error(node.where, fmt::format("'{}' must not contain '..'", node.text));
-  }
-}
-
-CopyStep read_copy(const Source& source, const Node& node) {
-  CopyStep step;
-  for (const char* key : {"from", "to"}) check_path(source, *node.find(key));
-  read_text(node, "from", step.from);
-  read_text(node, "to", step.to);
-  if (const Node* mode = node.find("mode")) step.mode = static_cast<unsigned>(std::stoul(mode->text, nullptr, 8));
-  if (const Node* owner = node.find("owner")) {
-    const auto parts = split(owner->text, ':');
-    step.uid = static_cast<std::uint32_t>(parse_int(parts.at(0)).value());
-    step.gid = static_cast<std::uint32_t>(parse_int(parts.at(1)).value());
-  }
-  return step;
-}
-
-// systemctl's own rule: a name without a unit's suffix is a service.
-std::string unit_name(std::string name) {
-  static const std::vector<std::string> kSuffixes = {".service",   ".socket", ".timer", ".path", ".mount",
-                                                     ".automount", ".target", ".slice", ".swap"};
-  const bool whole = std::ranges::any_of(kSuffixes, [&](const std::string& suffix) { return name.ends_with(suffix); });
-  return whole ? name : name + ".service";
-}
-
-Step read_step(const Source& source, const Node& node) {
-  const auto& [key, value] = node.entries.front();
-  Step step{.where = key.where, .action = {}};
-  if (key.text == "packages") step.action = PackagesStep{read_texts(value)};
-  if (key.text == "copy") step.action = read_copy(source, value);
-  if (key.text == "run") step.action = RunStep{.commands = read_texts(value)};
-  if (key.text == "enable") {
-    EnableStep enable{read_texts(value)};
-    std::ranges::transform(enable.units, enable.units.begin(), unit_name);
-    step.action = enable;
-  }
-  return step;
-}
-
 ImageSpec read_image(const Source& source, const Node& node) {
-  ImageSpec image;
-  image.where = node.where;
-  image.base = DebianBase{node.find("from")->text.substr(std::string_view("debian:").size())};
+  ImageSpec image = read_recipe(source, node);
   if (const Node* version = node.find("version")) {
     if (version->text == "timestamp") {
       image.version_kind = VersionKind::timestamp;
@@ -91,7 +47,6 @@ ImageSpec read_image(const Source& source, const Node& node) {
       image.version = version->text;
     }
   }
-  for (const auto& [none, step] : node.find("steps")->entries) image.steps.push_back(read_step(source, step));
   if (const Node* test = node.find("test")) image.test = read_image_test(source, *test);
   if (const Node* writable = node.find("writable")) {
     image.writable = read_texts(*writable);
@@ -204,24 +159,6 @@ Error Source::error(Location where, const std::string& message, std::string next
   const std::string quoted = quote(where);
   return {ErrorCode::usage, fmt::format("{}: {}{}{}", at(where), message, quoted.empty() ? "" : "\n", quoted),
           std::move(next)};
-}
-
-std::string Step::text() const {
-  struct Writer {
-    std::string operator()(const PackagesStep& step) const { return "packages " + join(step.packages, " "); }
-    std::string operator()(const CopyStep& step) const {
-      std::string line = fmt::format("copy {} {}", step.from, step.to);
-      if (step.mode) line += fmt::format(" mode={:04o}", *step.mode);
-      if (step.uid != 0 || step.gid != 0) line += fmt::format(" owner={}:{}", step.uid, step.gid);
-      return line;
-    }
-    std::string operator()(const RunStep& step) const { return "run " + join(step.commands, " && "); }
-    std::string operator()(const EnableStep& step) const { return "enable " + join(step.units, " "); }
-    std::string operator()(const HostStep& step) const { return "host " + join(step.commands, " && "); }
-  };
-  std::string line = std::visit(Writer{}, action);
-  std::ranges::replace(line, '\n', ' ');
-  return line;
 }
 
 const Environment& App::environment(std::string_view environment_name) const {

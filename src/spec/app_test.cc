@@ -127,7 +127,7 @@ TEST(App, AnUnknownKeyIsQuotedWithLineColumnAndTheNearestKey) {
             "kiln.yaml:5:7: unknown key 'pakages'; did you mean 'packages'?\n"
             "      - pakages: [nginx]\n"
             "        ^");
-  EXPECT_EQ(error.next(), "known here: packages, copy, run, enable");
+  EXPECT_EQ(error.next(), "known here: packages, copy, template, run, enable, disable, user, host, name, after");
 }
 
 struct Wrong {
@@ -182,23 +182,23 @@ TEST_P(WrongImage, IsRefusedAtItsPlace) {
   EXPECT_THAT(refused(text).message(), HasSubstr(GetParam().message));
 }
 
-INSTANTIATE_TEST_SUITE_P(App, WrongImage,
-                         testing::Values(WrongStep{"packages: []", "'packages' is empty"},
-                                         WrongStep{"packages: nginx", "'packages' must be a list"},
-                                         WrongStep{"packages: [--purge]", "must be a Debian package"},
-                                         WrongStep{"packages: [nginx-]", "must be a Debian package"},
-                                         WrongStep{"copy: {from: site}", "'copy' lacks the key 'to'"},
-                                         WrongStep{"copy: {from: ../site, to: /x}", "must not contain '..'"},
-                                         WrongStep{"copy: {from: /etc/passwd, to: /x}", "below this file's folder"},
-                                         WrongStep{"copy: {from: a, to: x}", "'to' must be an absolute path, not 'x'"},
-                                         WrongStep{"copy: {from: a, to: /x, mode: 999}", "a file mode in octal"},
-                                         WrongStep{"copy: {from: a, to: /x, owner: www-data}", "user:group as numbers"},
-                                         WrongStep{"{run: a, enable: b}",
-                                                   "kiln.yaml:5:16: 'steps' must have exactly one of the keys"},
-                                         WrongStep{"{}", "exactly one of the keys"},
-                                         WrongStep{"template: x", "the key 'template' is not served"},
-                                         WrongStep{"enable: 'a b'", "'enable' must be a systemd unit"},
-                                         WrongStep{"run: ''", "'run' must be a shell command"}));
+INSTANTIATE_TEST_SUITE_P(
+    App, WrongImage,
+    testing::Values(WrongStep{"packages: []", "'packages' is empty"},
+                    WrongStep{"packages: nginx", "'packages' must be a list"},
+                    WrongStep{"packages: [--purge]", "must be a Debian package"},
+                    WrongStep{"packages: [nginx-]", "must be a Debian package"},
+                    WrongStep{"copy: {from: site}", "'copy' lacks the key 'to'"},
+                    WrongStep{"copy: {from: ../site, to: /x}", "must not contain '..'"},
+                    WrongStep{"copy: {from: /etc/passwd, to: /x}", "below this file's folder"},
+                    WrongStep{"copy: {from: a, to: x}", "'to' must be an absolute path, not 'x'"},
+                    WrongStep{"copy: {from: a, to: /x, mode: 999}", "a file mode in octal"},
+                    WrongStep{"copy: {from: a, to: /x, owner: 33}", "user:group as names or numbers"},
+                    WrongStep{"{run: a, enable: b}", "kiln.yaml:5:16: 'steps' must have exactly one of the keys"},
+                    WrongStep{"{}", "exactly one of the keys"},
+                    WrongStep{"template: x", "'template' must be a mapping"},
+                    WrongStep{"enable: 'a b'", "'enable' must be a systemd unit"},
+                    WrongStep{"run: ''", "'run' must be a shell command"}));
 
 TEST(App, TheNameAndTheVersionMustBeUsable) {
   EXPECT_THAT(refused("app: Web\nimage: {from: debian:bookworm, steps: [{run: a}]}").message(),

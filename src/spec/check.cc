@@ -97,18 +97,28 @@ class Checker {
       const Key& known = find_key(key, shape);
       check(value, *known.shape, known.name);
     }
-    if (shape.exactly_one_key && node.entries.size() != 1) {
-      const Node& where = node.entries.size() > 1 ? node.entries[1].key : node;
-      throw source_.error(
-          where.where, fmt::format("'{}' must have exactly one of the keys {}", label, join(served_keys(shape), ", ")),
-          "begin another list item with '- '");
-    }
+    if (shape.exactly_one_key) check_one_key(node, shape, label);
     if (shape.partial) return;
     for (const Key& key : shape.keys) {
       if (key.required && node.find(key.name) == nullptr) {
         throw source_.error(node.where, fmt::format("'{}' lacks the key '{}'", label, key.name));
       }
     }
+  }
+
+  void check_one_key(const Node& node, const Shape& shape, std::string_view label) const {
+    std::vector<const Node*> found;
+    for (const auto& [key, value] : node.entries) {
+      if (!find_key(key, shape).beside) found.push_back(&key);
+    }
+    if (found.size() == 1) return;
+    std::vector<std::string> names;
+    for (const Key& key : shape.keys) {
+      if (key.shape != nullptr && !key.beside) names.emplace_back(key.name);
+    }
+    const Node& where = found.size() > 1 ? *found[1] : node;
+    throw source_.error(where.where, fmt::format("'{}' must have exactly one of the keys {}", label, join(names, ", ")),
+                        "begin another list item with '- '");
   }
 
   const Key& find_key(const Node& name, const Shape& shape) const {

@@ -25,9 +25,9 @@ struct ImageBase {
   bool operator==(const ImageBase&) const = default;
 };
 struct AmiBase {  // DescribeImages' ImageId, or its Owners and Filters; exactly one may match unless `most_recent`
-  std::string id;
-  std::vector<std::string> owners;
-  std::map<std::string, std::vector<std::string>> filters;
+  std::string id{};
+  std::vector<std::string> owners{};
+  std::map<std::string, std::vector<std::string>> filters{};
   bool most_recent = false;
   bool operator==(const AmiBase&) const = default;
 };
@@ -152,8 +152,9 @@ struct ImageSpec {
   // `writable:` in the file makes the root read-only but for these (absolute, sorted, unique). Without it all can be
   // written.
   std::optional<std::vector<std::string>> writable;
-  ImageTest test{};      // in the order of the file
-  ImageSource source{};  // none: `base` and `steps` are kiln.yaml's own; else `base` may be without a name
+  ImageTest test{};       // in the order of the file
+  ImageSource source{};   // none: `base` and `steps` are kiln.yaml's own; else `base` may be without a name
+  Variables variables{};  // for templates; each template step has them already
   std::vector<Secret> secrets{};
   std::vector<Repository> repositories{};
   std::string mirror{};           // of Debian; empty: deb.debian.org

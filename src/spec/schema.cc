@@ -26,7 +26,12 @@ Json mapping_schema(const Shape& shape) {
     if (key.required && !shape.partial) required.push_back(key.name);
   }
   if (!required.empty()) schema["required"] = std::move(required);
-  if (shape.exactly_one_key) schema["minProperties"] = schema["maxProperties"] = 1;
+  if (!shape.exactly_one_key) return schema;
+  Json one_of = Json::array();
+  for (const Key& key : shape.keys) {
+    if (key.shape != nullptr && !key.beside) one_of.push_back({{"required", Json::array({key.name})}});
+  }
+  schema["oneOf"] = std::move(one_of);
   if (shape.short_form != nullptr) return {{"anyOf", Json::array({schema_of(*shape.short_form), schema})}};
   return schema;
 }

@@ -26,10 +26,13 @@ Shape seconds(std::int64_t min, std::int64_t max) { return {.kind = Kind::durati
 
 Shape mapping(std::vector<Key> keys) { return {.kind = Kind::mapping, .keys = std::move(keys)}; }
 
-Shape one_or_more(const Shape& item) { return {.kind = Kind::item_or_list, .item = &item, .min = 1, .max = 1000}; }
-
 Shape list(const Shape& item, std::int64_t min = 1) {
   return {.kind = Kind::list, .item = &item, .min = min, .max = 1000};
+}
+
+Shape with(const std::vector<Key>& keys, Shape whole) {
+  whole.keys.insert(whole.keys.end(), keys.begin(), keys.end());
+  return whole;
 }
 
 Shape overrides(const Shape& whole) {
@@ -38,83 +41,22 @@ Shape overrides(const Shape& whole) {
   return shape;
 }
 
-const Shape& package_name() {
-  // Debian policy 5.6.1 and 5.6.12. A name that ends in '-' would ask apt to remove the package.
-  static const Shape shape =
-      text("a Debian package, or package=version", "[a-z0-9][a-z0-9+.-]*[a-z0-9+.](=[A-Za-z0-9][A-Za-z0-9.+:~-]*)?");
-  return shape;
-}
-
-const Shape& unit_name() {
-  static const Shape shape = text("a systemd unit, such as nginx or backup.timer", "[A-Za-z0-9][A-Za-z0-9@_.:-]*");
-  return shape;
-}
-
-const Shape& command() {
-  static const Shape shape = text("a shell command", "");
-  return shape;
-}
-
-const Shape& absolute_folder() {
-  static const Shape shape =
-      text("an absolute folder, such as /var/lib/nginx", "(/[A-Za-z0-9_@+-][A-Za-z0-9._@+-]*)+/?");
-  return shape;
-}
-
-const Shape& copy_shape() {
-  static const Shape from = text("a file or folder below this file's folder", "[^/\\n][^\\n]*");
-  static const Shape to = text("an absolute path", "/[^\\n]*");
-  static const Shape mode = text("a file mode in octal, such as 0644", "0?[0-7]{3}");
-  static const Shape owner = text("user:group as numbers, such as 33:33", "[0-9]{1,9}:[0-9]{1,9}");
-  static const Shape shape = mapping({
-      {"from", &from, "What to copy; with a '/' at its end: what is in that folder.", true},
-      {"to", &to, "Where to; with a '/' at its end: into that folder.", true},
-      {"mode", &mode, "Mode of the files. Without it: 0755 for files that can be run, else 0644."},
-      {"owner", &owner, "Owner, 0:0 without it."},
-      {"ignore", nullptr, "copy the folders one by one"},
-  });
-  return shape;
-}
-
-const Shape& step_shape() {
-  static const Shape packages = list(package_name());
-  static const Shape run = one_or_more(command());
-  static const Shape enable = one_or_more(unit_name());
-  static const Shape shape = [] {
-    Shape made = mapping({
-        {"packages", &packages, "Debian packages to install, without what they only recommend."},
-        {"copy", &copy_shape(), "A file or folder to copy into the image."},
-        {"run", &run, "Commands for /bin/sh, as root, in the image."},
-        {"enable", &enable, "systemd units that start at boot."},
-        {"template", nullptr, "write the file whole and use 'copy'"},
-        {"disable", nullptr, "use 'run: systemctl disable UNIT'"},
-        {"user", nullptr, "use 'run: adduser --system NAME'"},
-    });
-    made.exactly_one_key = true;
-    return made;
-  }();
-  return shape;
-}
-
 const Shape& image_shape() {
-  static const Shape from = choice({"debian:bookworm", "debian:trixie"});
   static const Shape version = text("a version such as 1.4.2, or git, or timestamp",
                                     "git|timestamp|"
                                     "(0|[1-9][0-9]{0,8})\\.(0|[1-9][0-9]{0,8})\\.(0|[1-9][0-9]{0,8})"
                                     "(-[0-9A-Za-z.-]+)?(\\+[0-9A-Za-z.-]+)?");
   static const Shape steps = list(step_shape());
   static const Shape writable = list(absolute_folder(), 0);
-  static const Shape shape = mapping({
-      {"from", &from, "The base system.", true},
-      {"version", &version, "The image's version: a literal, git (the default; from the last tag), or timestamp."},
-      {"steps", &steps, "What to do to the base, in order. Each step is a layer.", true},
-      {"writable", &writable, "Makes the root read-only at run time but for these folders."},
-      {"test", &image_test_shape(), "What a booted instance must do before the image is published."},
-      {"image", nullptr, "only 'from: debian:RELEASE' is a base now"},
-      {"ami", nullptr, "only 'from: debian:RELEASE' is a base now"},
-      {"dockerfile", nullptr, "write its steps as 'packages', 'copy', 'run' and 'enable'"},
-      {"packer", nullptr, "write its steps as 'packages', 'copy', 'run' and 'enable'"},
-  });
+  static const Shape shape = with(
+      recipe_keys(),
+      mapping({
+          {"from", &base_shape(), "What the image starts from."},
+          {"version", &version, "The image's version: a literal, git (the default; from the last tag), or timestamp."},
+          {"steps", &steps, "What to do to the base, in order. Each step is a layer."},
+          {"writable", &writable, "Makes the root read-only at run time but for these folders."},
+          {"test", &image_test_shape(), "What a booted instance must do before the image is published."},
+      }));
   return shape;
 }
 

@@ -20,6 +20,7 @@ struct Key {
       nullptr;               // none: known by name, not served by this version; `about` then says what to do instead
   std::string_view about{};  // a sentence for the editor's help
   bool required = false;
+  bool beside = false;  // may stand beside the one key of a mapping with `exactly_one_key`
 };
 
 struct Shape {
@@ -48,6 +49,12 @@ struct Shape {
 
 // The whole file.
 const Shape& app_shape();
+// What `image:` holds beside the base's name, `version` and `test`: in recipe_shape.cc.
+const Shape& base_shape();
+const Shape& step_shape();
+const Shape& absolute_folder();
+// `packer`, `dockerfile`, `image_builder`, `variables`, `secrets`, `repositories`, `mirror`, ...
+std::vector<Key> recipe_keys();
 
 // Throws Error(usage) at the first place, in the file's order, where `node` is not of `shape`.
 void check(const Source& source, const Node& node, const Shape& shape, std::string_view label);

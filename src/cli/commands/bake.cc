@@ -8,43 +8,16 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "cli/bake_view.h"
+#include "cli/catalog_bases.h"
 #include "cli/command.h"
 #include "cli/image_trial.h"
 #include "cli/instance_bake.h"
 #include "cli/session.h"
-#include "console/screen.h"
 #include "store/store.h"
 
 namespace kiln::cli {
 namespace {
-
-// One line a layer: on a terminal it shows that it is under way, and what the step prints with --verbose.
-class BakeLog {
- public:
-  BakeLog(bool quiet, bool verbose) : quiet_(quiet), verbose_(verbose), terminal_(console::is_terminal(stderr)) {}
-
-  void on(const bake::Progress& progress) {
-    if (quiet_) return;
-    using Kind = bake::Progress::Kind;
-    std::string head = fmt::format("  {}/{} {}", progress.index + 1, progress.count, progress.step);
-    if (progress.kind == Kind::started && terminal_ && !verbose_) {
-      fmt::print(stderr, "{} ...", head);
-      std::fflush(stderr);
-    } else if (progress.kind == Kind::started && verbose_) {
-      talk(head);
-    } else if (progress.kind == Kind::output && verbose_) {
-      fmt::print(stderr, "{}", progress.output);
-    } else if (progress.kind == Kind::finished) {
-      fmt::print(stderr, "{}{}  {}\n", terminal_ && !verbose_ ? "\r\x1b[2K" : "", head,
-                 progress.reused ? "reused" : format_seconds(progress.duration));
-    }
-  }
-
- private:
-  bool quiet_;
-  bool verbose_;
-  bool terminal_;
-};
 
 catalog::Image catalog_image(const spec::App& app, const bake::BakeResult& result) {
   auto tag = [&](const char* name) {
@@ -122,6 +95,38 @@ nlohmann::json to_json(const bake::BakeResult& result, const std::string& ami) {
           {"ami", ami.empty() ? nlohmann::json() : nlohmann::json(ami)}};
 }
 
+// Exit code 0: nothing changed or not, this is a look.
+int explain_bake(const std::vector<bake::Explanation>& layers, bool json) {
+  using Fate = bake::Explanation::Fate;
+  const auto name = [](Fate fate) {
+    return fate == Fate::reused ? "reused" : fate == Fate::made ? "made anew" : "made anew, or reused";
+  };
+  nlohmann::json list = nlohmann::json::array();
+  for (const bake::Explanation& layer : layers) {
+    list.push_back({{"step", layer.step}, {"fate", name(layer.fate)}, {"why", layer.why}});
+    if (json) continue;
+    say(fmt::format("{:<10} {}", layer.fate == Fate::reused ? "reused" : "made anew", layer.step));
+    for (const std::string& why : layer.why) say("             " + why);
+  }
+  if (json) say_json({{"layers", list}});
+  return 0;
+}
+
+constexpr int kDiffers = 6;
+
+int report_check(const bake::CheckResult& result, bool json) {
+  nlohmann::json list = nlohmann::json::array();
+  for (const bake::Difference& one : result.differences) {
+    list.push_back({{"step", one.step}, {"path", one.path}, {"what", one.what}});
+    if (!json) say(fmt::format("{}\n  {}: {}", one.step, one.path, one.what));
+  }
+  const bool same = result.differences.empty();
+  if (json) say_json({{"digest", result.baked.image.digest.str()}, {"same", same}, {"differences", list}});
+  if (!json && same) say(fmt::format("two bakes gave the same image: {}", result.baked.image.digest.str()));
+  if (!json && !same) say(fmt::format("two bakes differ in {} files", result.differences.size()));
+  return same ? 0 : kDiffers;
+}
+
 }  // namespace
 
 int run_bake(Context& context, const std::vector<std::string>& words) {
@@ -136,6 +141,10 @@ int run_bake(Context& context, const std::vector<std::string>& words) {
   parser.add_flag("--no-cache", no_cache);
   parser.add_flag("--no-publish", no_publish);
   parser.add_flag("--keep", keep);
+  bool explain = false, check = false, update = false;
+  parser.add_flag("--explain", explain);
+  parser.add_flag("--check", check);
+  parser.add_flag("--update", update);
   parser.add_flag("--shell", shell);
   parser.add_option("--step", shell_step);
   parser.add_option("--env", environment);
@@ -159,17 +168,27 @@ int run_bake(Context& context, const std::vector<std::string>& words) {
                 "See: kiln help bake");
   }
   store::Store store(context.store_folder());
-  BakeLog log(json, verbose);
+  BakeView view(json, verbose);
+  CatalogBases bases(context, store);
   bake::Options options;
   options.cache = context.home / "cache";
   options.logs = context.home / "logs" / "bake";
   options.kiln_version = kVersion;
   options.use_cache = !no_cache;
-  options.on_progress = [&](const bake::Progress& progress) { log.on(progress); };
+  options.on_progress = [&](const bake::Progress& progress) { view.on(progress); };
+  options.base_images = &bases;
+  options.update = update;
+  if (explain) return explain_bake(bake::explain(app, context.folder, store, context.clock, options), json);
+  if (check) {
+    const bake::CheckResult result = bake::check(app, context.folder, store, context.clock, options);
+    view.clear();
+    return report_check(result, json);
+  }
   if (shell) return bake::shell_at(app, context.folder, store, context.clock, options, shell_step);
 
   bake::BakeResult result = with_context(
       "baking " + app.name, [&] { return bake::bake(app, context.folder, store, context.clock, options); });
+  view.clear();
   ledger::Ledger ledger(context.ledger_folder(), context.clock, context.actor());
   catalog::Catalog catalog(ledger);
   catalog::Image image = catalog_image(app, result);

@@ -1,0 +1,118 @@
+// Secrets: reading, masking, and looking for what was left.
+#include "bake/secrets.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <fstream>
+
+#include "base/text.h"
+
+namespace kiln::bake {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::size_t kPieceBytes = std::size_t{1} << 20;
+
+std::string value_of(const spec::App& app, const host::Path& app_folder, const spec::Secret& secret) {
+  if (!secret.env.empty()) {
+    const char* value = std::getenv(secret.env.c_str());
+    if (value != nullptr) return value;
+    throw app.source.error(secret.where,
+                           fmt::format("the secret '{}' is not there: {} is not set", secret.name, secret.env),
+                           "set it; sudo keeps it with --preserve-env=" + secret.env);
+  }
+  try {
+    return host::read_file(app_folder / secret.file);
+  } catch (const Error& error) {
+    throw app.source.error(secret.where,
+                           fmt::format("the secret '{}' cannot be read: {}", secret.name, error.message()));
+  }
+}
+
+bool holds(const fs::path& file, const std::map<std::string, std::string>& secrets, std::size_t longest) {
+  std::ifstream stream(file, std::ios::binary);
+  std::string window, piece(kPieceBytes, '\0');
+  while (stream.read(piece.data(), static_cast<std::streamsize>(piece.size())), stream.gcount() > 0) {
+    window.append(piece, 0, static_cast<std::size_t>(stream.gcount()));
+    for (const auto& [name, value] : secrets) {
+      if (window.find(value) != std::string::npos) return true;
+    }
+    if (window.size() > longest) window.erase(0, window.size() - longest);
+  }
+  return false;
+}
+
+}  // namespace
+
+std::map<std::string, std::string> read_secrets(const spec::App& app, const host::Path& app_folder,
+                                                const std::vector<std::string>& names) {
+  std::map<std::string, std::string> values;
+  for (const std::string& name : names) {
+    const auto secret = std::ranges::find(app.image.secrets, name, &spec::Secret::name);
+    if (secret == app.image.secrets.end())
+      throw Error(ErrorCode::usage, fmt::format("{}: there is no secret '{}'", app.source.file_name, name));
+    std::string value = value_of(app, app_folder, *secret);
+    while (!value.empty() && (value.back() == '\n' || value.back() == '\r')) value.pop_back();
+    if (value.size() < kSecretBytesMin)
+      throw app.source.error(secret->where, fmt::format("the secret '{}' has fewer than {} characters: it could not be "
+                                                        "kept out of the output",
+                                                        name, kSecretBytesMin));
+    values[name] = std::move(value);
+  }
+  return values;
+}
+
+Mask::Mask(const std::map<std::string, std::string>& secrets, std::function<void(std::string_view)> next)
+    : next_(std::move(next)) {
+  for (const auto& [name, value] : secrets) {
+    hidden_.push_back(value);
+    for (std::string& line : split(value, '\n')) {
+      if (line.size() >= kSecretBytesMin && line != value) hidden_.push_back(std::move(line));
+    }
+  }
+  std::ranges::sort(hidden_, [](const std::string& a, const std::string& b) { return a.size() > b.size(); });
+}
+
+void Mask::write(std::string_view piece) {
+  held_ += piece;
+  pass(false);
+}
+
+void Mask::finish() { pass(true); }
+
+void Mask::pass(bool all) {
+  std::string out;
+  std::size_t at = 0;
+  const std::size_t longest = hidden_.empty() ? 0 : hidden_.front().size();
+  while (at < held_.size()) {
+    // What is still to come may make a longer secret of it.
+    if (!all && held_.size() - at < longest &&
+        std::ranges::any_of(hidden_, [&](const std::string& one) { return one.starts_with(held_.substr(at)); }))
+      break;
+    const auto found =
+        std::ranges::find_if(hidden_, [&](const std::string& one) { return held_.compare(at, one.size(), one) == 0; });
+    if (found == hidden_.end()) {
+      out += held_[at++];
+    } else {
+      out += "***";
+      at += found->size();
+    }
+  }
+  held_.erase(0, at);
+  if (!out.empty()) next_(out);
+}
+
+std::string file_with_a_secret(const host::Path& tree, const std::map<std::string, std::string>& secrets) {
+  std::size_t longest = 0;
+  for (const auto& [name, value] : secrets) longest = std::max(longest, value.size());
+  for (const auto& entry : fs::recursive_directory_iterator(tree)) {
+    if (!entry.is_symlink() && entry.is_regular_file() && holds(entry.path(), secrets, longest))
+      return entry.path().lexically_relative(tree).string();
+  }
+  return {};
+}
+
+}  // namespace kiln::bake

@@ -1,0 +1,27 @@
+// CatalogBases: the catalog says which, the store has the bytes.
+#include "cli/catalog_bases.h"
+
+#include <fmt/format.h>
+
+#include "catalog/catalog.h"
+
+namespace kiln::cli {
+
+std::vector<store::Blob> CatalogBases::layers_of(const spec::App& app, const std::string& /*app_folder*/) {
+  const auto* base = std::get_if<spec::ImageBase>(&app.image.base);
+  if (base == nullptr) return {};
+  try {
+    ledger::Ledger ledger(context_.ledger_folder(), context_.clock, context_.actor());
+    const catalog::Image image = catalog::Catalog(ledger).find(base->reference);
+    const store::Image stored = store_.image(image.digest);
+    store_.verify(stored);
+    return stored.layers;
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::not_found && error.code() != ErrorCode::usage) throw;
+    throw app.source.error(app.image.where,
+                           fmt::format("the base '{}' is not to be had: {}", base->reference, error.message()),
+                           error.next().empty() ? "kiln images lists what there is" : error.next());
+  }
+}
+
+}  // namespace kiln::cli
