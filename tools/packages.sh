@@ -3,7 +3,7 @@
 build=(
   build-essential cmake ninja-build pkg-config python3 ca-certificates git
   libcurl4-openssl-dev nlohmann-json3-dev libpugixml-dev libyaml-cpp-dev libssl-dev libzstd-dev
-  libarchive-dev libsqlite3-dev libsystemd-dev libcli11-dev libfmt-dev libgtest-dev libgmock-dev
+  libarchive-dev libsqlite3-dev libsystemd-dev libcli11-dev libfmt-dev libre2-dev libgtest-dev libgmock-dev
 )
 run=(
   mmdebstrap debian-archive-keyring ca-certificates systemd-container haproxy nftables erofs-utils e2fsprogs slirp4netns iproute2 kmod

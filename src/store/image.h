@@ -17,6 +17,7 @@ struct Blob {
   Digest digest;
   std::uint64_t size_bytes = 0;
   std::string media_type;
+  std::map<std::string, std::string> annotations{};  // of its descriptor in the manifest
   bool operator==(const Blob&) const = default;
 };
 
@@ -36,6 +37,15 @@ struct Image {
   ImageConfig config;
   std::vector<Blob> layers;  // lowest first
   std::uint64_t size_bytes() const;
+};
+
+// What was said about an image after it was made, and is not part of it: an SBOM, a provenance, a signature. An OCI 1.1
+// manifest whose `subject` is the image.
+struct Artifact {
+  Digest manifest;
+  std::string artifact_type;
+  std::map<std::string, std::string> annotations;
+  std::vector<Blob> blobs;  // its layers
 };
 
 }  // namespace kiln::store

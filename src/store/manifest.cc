@@ -52,14 +52,18 @@ void expect(bool holds, const char* what, const std::string& why) {
 }
 
 Json descriptor(const Blob& blob) {
-  return {{"digest", blob.digest.str()}, {"mediaType", blob.media_type}, {"size", blob.size_bytes}};
+  Json json{{"digest", blob.digest.str()}, {"mediaType", blob.media_type}, {"size", blob.size_bytes}};
+  if (!blob.annotations.empty()) json["annotations"] = blob.annotations;
+  return json;
 }
 
 Blob read_descriptor(const Json& json) {
   const Json& size = json.at("size");
   expect(size.is_number_unsigned(), "descriptor", "size is not a whole number");
-  return {Digest::parse(json.at("digest").get<std::string>()), size.get<std::uint64_t>(),
-          json.at("mediaType").get<std::string>()};
+  Blob blob{Digest::parse(json.at("digest").get<std::string>()), size.get<std::uint64_t>(),
+            json.at("mediaType").get<std::string>()};
+  if (json.contains("annotations")) json["annotations"].get_to(blob.annotations);
+  return blob;
 }
 
 }  // namespace
@@ -118,25 +122,74 @@ ImageConfig read_config(std::string_view bytes) {
   });
 }
 
-std::string write_index(const std::vector<Blob>& manifests) {
-  std::vector<Blob> sorted = manifests;
-  std::ranges::sort(sorted, {}, &Blob::digest);
+std::string write_artifact(const ArtifactManifest& artifact) {
+  Json blobs = Json::array();
+  for (const Blob& blob : artifact.blobs) blobs.push_back(descriptor(blob));
+  const Blob nothing{sha256(kEmptyBytes), kEmptyBytes.size(), std::string(kEmptyType)};
+  Json json{{"schemaVersion", 2},
+            {"mediaType", kManifestType},
+            {"artifactType", artifact.artifact_type},
+            {"config", descriptor(nothing)},
+            {"layers", std::move(blobs)},
+            {"subject", descriptor(artifact.subject)}};
+  if (!artifact.annotations.empty()) json["annotations"] = artifact.annotations;
+  return json.dump();
+}
+
+ArtifactManifest read_artifact(std::string_view bytes) {
+  const Json json = parse_object(bytes, "artifact");
+  return reading("artifact", [&] {
+    expect(json.at("schemaVersion") == 2, "artifact", "schemaVersion is not 2");
+    ArtifactManifest artifact;
+    artifact.subject = read_descriptor(json.at("subject"));
+    json.at("artifactType").get_to(artifact.artifact_type);
+    expect(!artifact.artifact_type.empty(), "artifact", "artifactType is empty");
+    if (json.contains("annotations")) json["annotations"].get_to(artifact.annotations);
+    const Json& blobs = json.at("layers");
+    expect(blobs.is_array() && !blobs.empty() && blobs.size() <= kLayersMax, "artifact",
+           fmt::format("layers must be a list of 1 to {}", kLayersMax));
+    for (const Json& blob : blobs) artifact.blobs.push_back(read_descriptor(blob));
+    return artifact;
+  });
+}
+
+ManifestHead read_head(std::string_view bytes) {
+  const Json json = parse_object(bytes, "manifest");
+  return reading("manifest", [&] {
+    expect(json.at("schemaVersion") == 2, "manifest", "schemaVersion is not 2");
+    ManifestHead head;
+    head.media_type = json.value("mediaType", "");
+    head.artifact_type = json.value("artifactType", "");
+    if (json.contains("subject")) head.subject = read_descriptor(json["subject"]).digest;
+    return head;
+  });
+}
+
+std::string write_index(const std::vector<IndexEntry>& entries) {
+  std::vector<IndexEntry> sorted = entries;
+  std::ranges::stable_sort(sorted, {}, [](const IndexEntry& entry) { return entry.blob.digest; });
   Json list = Json::array();
-  for (const Blob& manifest : sorted) {
-    Json entry = descriptor(manifest);
-    entry["artifactType"] = kMachineArtifactType;
-    list.push_back(std::move(entry));
+  for (const IndexEntry& entry : sorted) {
+    Json json = descriptor(entry.blob);
+    if (!entry.artifact_type.empty()) json["artifactType"] = entry.artifact_type;
+    if (!entry.others.empty()) json.update(parse_object(entry.others, "index.json"));
+    list.push_back(std::move(json));
   }
   return Json{{"schemaVersion", 2}, {"mediaType", kIndexType}, {"manifests", std::move(list)}}.dump();
 }
 
-std::vector<Blob> read_index(std::string_view bytes) {
+std::vector<IndexEntry> read_index(std::string_view bytes) {
   const Json json = parse_object(bytes, "index.json");
   return reading("index.json", [&] {
     expect(json.at("schemaVersion") == 2, "index.json", "schemaVersion is not 2");
-    std::vector<Blob> manifests;
-    for (const Json& entry : json.at("manifests")) manifests.push_back(read_descriptor(entry));
-    return manifests;
+    std::vector<IndexEntry> entries;
+    for (Json others : json.at("manifests")) {
+      IndexEntry entry{read_descriptor(others), others.value("artifactType", ""), {}};
+      for (const char* known : {"digest", "size", "mediaType", "annotations", "artifactType"}) others.erase(known);
+      if (!others.empty()) entry.others = others.dump();
+      entries.push_back(std::move(entry));
+    }
+    return entries;
   });
 }
 

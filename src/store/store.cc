@@ -1,7 +1,7 @@
 // Store: the layout on disk.
 //
 //   oci-layout            {"imageLayoutVersion":"1.0.0"}
-//   index.json            the images; changed only under `lock`
+//   index.json            the manifests: images, and artifacts about them; changed only under `lock`
 //   blobs/sha256/<hex>    written under tmp/, fsynced, renamed; mode 0444
 //   tmp/<process>-XXXXXX  work of running processes; <process> is a host::ProcessRef
 //   lock
@@ -179,20 +179,23 @@ void Store::verify(const Image& image) const {
   });
 }
 
+void Store::name_in_index(Blob manifest, std::string artifact_type) {
+  const host::SystemClock clock;
+  const auto lock = host::FileLock::wait(folder_ / "lock", "naming an image", clock.now());
+  std::vector<IndexEntry> index = read_index(host::read_file(folder_ / "index.json"));
+  const IndexEntry named{std::move(manifest), std::move(artifact_type), {}};
+  if (std::ranges::find(index, named) != index.end()) return;
+  index.push_back(named);
+  host::write_file(folder_ / "index.json", write_index(index));
+}
+
 Digest Store::add_image(const ImageConfig& config, const std::vector<Blob>& layers) {
   const std::string config_bytes = write_config(config);
   const Manifest manifest{{put(config_bytes), config_bytes.size(), std::string(kMachineConfigType)}, layers};
   const std::string bytes = write_manifest(manifest);
-  const Blob named{put(bytes), bytes.size(), std::string(kManifestType)};
-
-  const host::SystemClock clock;
-  const auto lock = host::FileLock::wait(folder_ / "lock", "naming an image", clock.now());
-  std::vector<Blob> index = read_index(host::read_file(folder_ / "index.json"));
-  if (std::ranges::find(index, named) == index.end()) {
-    index.push_back(named);
-    host::write_file(folder_ / "index.json", write_index(index));
-  }
-  return named.digest;
+  const Digest digest = put(bytes);
+  name_in_index({digest, bytes.size(), std::string(kManifestType)}, std::string(kMachineArtifactType));
+  return digest;
 }
 
 Image Store::image(const Digest& digest) const {
@@ -202,10 +205,72 @@ Image Store::image(const Digest& digest) const {
   });
 }
 
+ManifestHead Store::head_of(const Digest& manifest) const { return read_head(read(manifest)); }
+
 std::vector<Digest> Store::images() const {
   std::vector<Digest> digests;
-  for (const Blob& manifest : read_index(host::read_file(folder_ / "index.json"))) digests.push_back(manifest.digest);
+  for (const IndexEntry& entry : read_index(host::read_file(folder_ / "index.json"))) {
+    // Copying tools leave the entry's type out; the manifest always has it.
+    const std::string type = entry.artifact_type.empty() && has(entry.blob.digest)
+                                 ? head_of(entry.blob.digest).artifact_type
+                                 : entry.artifact_type;
+    if (type == kMachineArtifactType) digests.push_back(entry.blob.digest);
+  }
+  // Another tool's index is in any order, and may name one manifest by two tags.
+  std::ranges::sort(digests);
+  digests.erase(std::ranges::unique(digests).begin(), digests.end());
   return digests;
+}
+
+Digest Store::add_artifact(const Digest& subject, std::string artifact_type, const std::vector<Blob>& blobs,
+                           const std::map<std::string, std::string>& annotations) {
+  KILN_ASSERT(!blobs.empty() && !artifact_type.empty(), "an artifact says something, and of which kind it is");
+  return with_context(fmt::format("adding {} to {}", artifact_type, subject.str()), [&] {
+    const std::string about = read(subject);
+    for (const Blob& blob : blobs) open_blob(path_of(blob.digest), blob.digest.str());
+    std::string media_type = read_head(about).media_type;
+    if (media_type.empty()) media_type = kManifestType;
+    const std::string bytes =
+        write_artifact({{subject, about.size(), std::move(media_type)}, artifact_type, annotations, blobs});
+    put(kEmptyBytes);
+    Blob named{put(bytes), bytes.size(), std::string(kManifestType)};
+    named.annotations[std::string(kSubjectAnnotation)] = subject.str();
+    const Digest digest = named.digest;
+    name_in_index(std::move(named), std::move(artifact_type));
+    return digest;
+  });
+}
+
+std::vector<Artifact> Store::artifacts_of(const Digest& subject) const {
+  return with_context(fmt::format("reading what is said about {}", subject.str()), [&] {
+    std::vector<Artifact> artifacts;
+    for (const IndexEntry& entry : read_index(host::read_file(folder_ / "index.json"))) {
+      if (entry.blob.media_type != kManifestType || entry.artifact_type == kMachineArtifactType) continue;
+      const auto noted = entry.blob.annotations.find(std::string(kSubjectAnnotation));
+      const bool others = noted == entry.blob.annotations.end();
+      if (others ? !has(entry.blob.digest) || head_of(entry.blob.digest).subject != subject
+                 : noted->second != subject.str()) {
+        continue;
+      }
+      ArtifactManifest artifact = read_artifact(read(entry.blob.digest));
+      if (artifact.subject.digest != subject) continue;
+      artifacts.push_back({entry.blob.digest, std::move(artifact.artifact_type), std::move(artifact.annotations),
+                           std::move(artifact.blobs)});
+    }
+    std::ranges::sort(artifacts, {}, &Artifact::manifest);
+    artifacts.erase(std::ranges::unique(artifacts, {}, &Artifact::manifest).begin(), artifacts.end());
+    return artifacts;
+  });
+}
+
+Digest Store::add_manifest(std::string_view bytes, const std::string& media_type,
+                           const std::map<std::string, std::string>& annotations) {
+  const ManifestHead head = read_head(bytes);
+  Blob named{put(bytes), bytes.size(), media_type, annotations};
+  if (!head.subject.empty()) named.annotations[std::string(kSubjectAnnotation)] = head.subject.str();
+  const Digest digest = named.digest;
+  name_in_index(std::move(named), head.artifact_type);
+  return digest;
 }
 
 }  // namespace kiln::store

@@ -18,6 +18,8 @@
 
 namespace kiln::store {
 
+struct ManifestHead;
+
 class Store {
  public:
   // Opens the layout at `folder`; makes it when there is none.
@@ -42,9 +44,25 @@ class Store {
   // Writes config and manifest, names the image in index.json, returns the manifest's digest. Same input, same digest.
   Digest add_image(const ImageConfig& config, const std::vector<Blob>& layers);
   Image image(const Digest& manifest) const;
-  std::vector<Digest> images() const;  // from index.json, sorted
+  std::vector<Digest> images() const;  // images of machines that index.json names, sorted
+
+  // Writes an OCI 1.1 manifest whose subject is `subject`, and names it in index.json. The blobs must be here already,
+  // at least one. Same input, same digest. Throws Error(not_found) when subject or a blob is missing.
+  Digest add_artifact(const Digest& subject, std::string artifact_type, const std::vector<Blob>& blobs,
+                      const std::map<std::string, std::string>& annotations);
+  // What was added about `subject`, sorted by digest; the manifests are checked, their blobs are not. The first one
+  // that is missing, altered or unreadable is an error.
+  std::vector<Artifact> artifacts_of(const Digest& subject) const;
+  // Keeps a manifest of any kind as it was written (a pull, an import) and names it in index.json with `annotations`.
+  // Throws Error(corrupt) when it is no OCI or Docker manifest.
+  Digest add_manifest(std::string_view bytes, const std::string& media_type,
+                      const std::map<std::string, std::string>& annotations = {});
 
  private:
+  void name_in_index(Blob manifest, std::string artifact_type);
+  // What a manifest says of itself, read and checked; for index entries that others wrote.
+  ManifestHead head_of(const Digest& manifest) const;
+
   host::Path folder_;
   mutable std::mutex mutex_;
   mutable std::map<Digest, std::string> verified_;  // digest → the file's stamp when it was verified

@@ -171,6 +171,140 @@ TEST_F(StoreTest, WhatADeadProcessLeftGoesWhenTheStoreIsOpenedAndALivingOnesStay
   EXPECT_THAT(host::list_folder(store_.folder() / "tmp"), ElementsAre(ours->path().filename().string()));
 }
 
+class ArtifactsTest : public StoreTest {
+ protected:
+  Blob blob(const std::string& content, std::map<std::string, std::string> annotations = {}) {
+    return {store_.put(content), content.size(), "application/spdx+json", std::move(annotations)};
+  }
+  const Digest image_ = store_.add_image(config(), {layer("one")});
+};
+
+TEST_F(ArtifactsTest, AreFoundByTheirSubjectAndAreNoImages) {
+  ImageConfig other_config = config();
+  other_config.app = "other";
+  const Digest other = store_.add_image(other_config, {layer("two")});
+  const std::vector<Blob> blobs = {blob("a"), blob("b", {{"signature", "MEU="}})};
+  const Digest ours = store_.add_artifact(image_, "application/vnd.ours", blobs, {{"made", "today"}});
+  EXPECT_EQ(store_.add_artifact(image_, "application/vnd.ours", blobs, {{"made", "today"}}), ours);
+  const Digest theirs = store_.add_artifact(other, "application/vnd.ours", blobs, {});
+  EXPECT_NE(ours, theirs);
+
+  const Store again(store_.folder());
+  const std::vector<Artifact> found = again.artifacts_of(image_);
+  ASSERT_EQ(found.size(), 1U);
+  EXPECT_EQ(found[0].manifest, ours);
+  EXPECT_EQ(found[0].artifact_type, "application/vnd.ours");
+  EXPECT_EQ(found[0].annotations, (std::map<std::string, std::string>{{"made", "today"}}));
+  EXPECT_EQ(found[0].blobs, blobs);
+  EXPECT_THAT(again.images(), testing::UnorderedElementsAre(image_, other));
+  EXPECT_TRUE(again.artifacts_of(ours).empty());
+}
+
+TEST_F(ArtifactsTest, SubjectAndBlobsMustBeThere) {
+  const std::string index = host::read_file(store_.folder() / "index.json");
+  EXPECT_EQ(code_of([&] { store_.add_artifact(sha256("none"), "a/b", {blob("a")}, {}); }), ErrorCode::not_found);
+  EXPECT_EQ(code_of([&] {
+              store_.add_artifact(image_, "a/b", {{sha256("none"), 4, "c/d"}}, {});
+            }),
+            ErrorCode::not_found);
+  EXPECT_EQ(host::read_file(store_.folder() / "index.json"), index);
+}
+
+TEST_F(ArtifactsTest, OneThatWasAlteredOrRemovedIsSeen) {
+  const Digest artifact = store_.add_artifact(image_, "a/b", {blob("a")}, {});
+  const std::string bytes = store_.read(artifact);
+  overwrite(artifact, bytes + " ");
+  EXPECT_EQ(code_of([&] { (void)store_.artifacts_of(image_); }), ErrorCode::corrupt);
+  fs::remove(store_.path_of(artifact));
+  EXPECT_EQ(code_of([&] { (void)store_.artifacts_of(image_); }), ErrorCode::not_found);
+}
+
+TEST_F(ArtifactsTest, AnotherToolsIndexEntriesAreUnderstoodAndKept) {
+  const Digest artifact = store_.add_artifact(image_, "a/b", {blob("a")}, {});
+  // As a copying tool writes them: no type, an annotation and a platform of its own, one manifest under two tags.
+  std::vector<IndexEntry> index = read_index(host::read_file(store_.folder() / "index.json"));
+  for (IndexEntry& entry : index) {
+    entry.artifact_type.clear();
+    entry.blob.annotations = {{"org.opencontainers.image.ref.name", "1.0"}};
+    entry.others = R"({"platform":{"architecture":"amd64","os":"linux"}})";
+  }
+  index.push_back(index[0]);
+  index.back().blob.annotations = {{"org.opencontainers.image.ref.name", "latest"}};
+  host::write_file(store_.folder() / "index.json", write_index(index));
+
+  EXPECT_THAT(store_.images(), ElementsAre(image_));
+  ASSERT_EQ(store_.artifacts_of(image_).size(), 1U);
+  EXPECT_EQ(store_.artifacts_of(image_)[0].manifest, artifact);
+  store_.add_artifact(image_, "a/c", {blob("a")}, {});
+  const std::string after = host::read_file(store_.folder() / "index.json");
+  EXPECT_THAT(after, HasSubstr(R"("platform":{"architecture":"amd64","os":"linux"})"));
+  EXPECT_THAT(after, HasSubstr(R"("org.opencontainers.image.ref.name":"latest")"));
+  EXPECT_EQ(read_index(after).size(), 4U);
+}
+
+TEST_F(ArtifactsTest, AManifestOfAnyKindIsKeptAsItWasWritten) {
+  const std::string container = R"({ "schemaVersion": 2, "config": {}, "layers": [] })";
+  const Digest digest = store_.add_manifest(container, std::string(kManifestType), {{"name", "x"}});
+  EXPECT_EQ(store_.read(digest), container);
+  EXPECT_THAT(store_.images(), ElementsAre(image_));
+  EXPECT_EQ(code_of([&] { store_.add_manifest("[]", std::string(kManifestType)); }), ErrorCode::corrupt);
+  // What was pulled is found by its subject as what was made here.
+  const ArtifactManifest pulled{{image_, 3, std::string(kManifestType)}, "a/b", {}, {blob("a")}};
+  const Digest artifact = store_.add_manifest(write_artifact(pulled), std::string(kManifestType));
+  ASSERT_EQ(store_.artifacts_of(image_).size(), 1U);
+  EXPECT_EQ(store_.artifacts_of(image_)[0].manifest, artifact);
+}
+
+TEST_F(ArtifactsTest, AProcessThatIsKilledWhileItAddsLeavesAWholeIndex) {
+  const Blob said = blob("said");
+  const pid_t child = ::fork();
+  if (child == 0) {
+    Store own(store_.folder());
+    for (int i = 0;; ++i) own.add_artifact(image_, "a/b", {said}, {{"n", std::to_string(i)}});
+  }
+  while (store_.artifacts_of(image_).size() < 5) std::this_thread::yield();
+  ::kill(child, SIGKILL);
+  ASSERT_EQ(::waitpid(child, nullptr, 0), child);
+  Store again(store_.folder());
+  EXPECT_TRUE(host::list_folder(store_.folder() / "tmp").empty());
+  const std::size_t kept = again.artifacts_of(image_).size();
+  EXPECT_GE(kept, 5U);
+  again.add_artifact(image_, "a/b", {said}, {{"n", "after"}});
+  EXPECT_EQ(again.artifacts_of(image_).size(), kept + 1);
+}
+
+TEST(ArtifactManifests, AreTheSameBytesForEver) {
+  const ArtifactManifest artifact{{sha256("i"), 7, std::string(kManifestType)},
+                                  "application/spdx+json",
+                                  {{"b", "2"}, {"a", "1"}},
+                                  {{sha256("l"), 2, "application/spdx+json", {{"k", "v"}}}}};
+  const std::string bytes = write_artifact(artifact);
+  EXPECT_EQ(bytes, R"({"annotations":{"a":"1","b":"2"},"artifactType":"application/spdx+json",)"
+                   R"("config":{"digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a",)"
+                   R"("mediaType":"application/vnd.oci.empty.v1+json","size":2},"layers":[{"annotations":{"k":"v"},)"
+                   R"("digest":"sha256:acac86c0e609ca906f632b0e2dacccb2b77d22b0621f20ebece1a4835b93f6f0",)"
+                   R"("mediaType":"application/spdx+json","size":2}],)"
+                   R"("mediaType":"application/vnd.oci.image.manifest.v1+json","schemaVersion":2,)"
+                   R"("subject":{"digest":"sha256:de7d1b721a1e0632b7cf04edf5032c8ecffa9f9a08492152b926f1a5a7e765d7",)"
+                   R"("mediaType":"application/vnd.oci.image.manifest.v1+json","size":7}})");
+  EXPECT_EQ(read_artifact(bytes), artifact);
+}
+
+TEST(ArtifactManifests, WhatIsNoneIsRefused) {
+  const std::string good =
+      write_artifact({{sha256("i"), 7, std::string(kManifestType)}, "a/b", {}, {{sha256("l"), 2, "c/d"}}});
+  const auto with = [&](const std::string& from, const std::string& to) {
+    std::string bytes = good;
+    return bytes.replace(bytes.find(from), from.size(), to);
+  };
+  for (const std::string& bytes :
+       {with("\"subject\"", "\"object\""), with("\"a/b\"", "\"\""), with("\"layers\":[", "\"layers\":[[],"),
+        with("\"size\":7", "\"size\":\"7\""), with("sha256:de", "sha512:de"),
+        with("\"artifactType\"", "\"annotations\":{\"a\":1},\"artifactType\"")}) {
+    EXPECT_EQ(code_of([&] { read_artifact(bytes); }), ErrorCode::corrupt) << bytes;
+  }
+}
+
 TEST(Manifest, IsTheSameBytesForEver) {
   const Blob config{sha256("c"), 1, std::string(kMachineConfigType)};
   const Blob layer{sha256("l"), 2, std::string(kErofsLayerType)};

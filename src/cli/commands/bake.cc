@@ -13,6 +13,7 @@
 #include "cli/command.h"
 #include "cli/image_trial.h"
 #include "cli/instance_bake.h"
+#include "cli/proofs.h"
 #include "cli/session.h"
 #include "store/store.h"
 
@@ -135,7 +136,7 @@ int run_bake(Context& context, const std::vector<std::string>& words) {
   bool in_instance = false;
   InstanceBake instance;
   std::size_t shell_step = 0;
-  std::string environment;
+  std::string environment, key_file;
   parser.add_flag("--json", json);
   parser.add_flag("--verbose,-v", verbose);
   parser.add_flag("--no-cache", no_cache);
@@ -153,6 +154,7 @@ int run_bake(Context& context, const std::vector<std::string>& words) {
   parser.add_option("--instance-type", instance.instance_type);
   parser.add_option("--instance-profile", instance.instance_profile);
   parser.add_option("--subnet", instance.subnet);
+  parser.add_option("--key", key_file);
   if (!parse(parser, "bake", words)) return 0;
 
   spec::App app = load_app(context);
@@ -186,6 +188,9 @@ int run_bake(Context& context, const std::vector<std::string>& words) {
   }
   if (shell) return bake::shell_at(app, context.folder, store, context.clock, options, shell_step);
 
+  // A key that cannot be read is said before the work, not after it.
+  const std::optional<proof::SigningKey> key = signing_key(context, key_file);
+  const Time started = context.clock.now();
   bake::BakeResult result = with_context(
       "baking " + app.name, [&] { return bake::bake(app, context.folder, store, context.clock, options); });
   view.clear();
@@ -207,6 +212,8 @@ int run_bake(Context& context, const std::vector<std::string>& words) {
     return 1;
   }
   if (!passed) require_passed(app, tested.request, tested.result);
+  prove(context, store, app, result, started);
+  if (key) sign(context, store, subject_of(image), *key);
   std::string ami = no_publish ? "" : publish_if_possible(context, app, environment, image, catalog, json);
   if (json) {
     nlohmann::json out = to_json(result, ami);

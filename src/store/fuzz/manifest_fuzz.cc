@@ -26,6 +26,14 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (!(kiln::store::read_manifest(kiln::store::write_manifest(manifest)) == manifest)) std::abort();
   });
   only_corrupt([&] { kiln::store::read_config(bytes); });
-  only_corrupt([&] { kiln::store::read_index(bytes); });
+  only_corrupt([&] {
+    const kiln::store::ArtifactManifest artifact = kiln::store::read_artifact(bytes);
+    if (!(kiln::store::read_artifact(kiln::store::write_artifact(artifact)) == artifact)) std::abort();
+  });
+  only_corrupt([&] { kiln::store::read_head(bytes); });
+  only_corrupt([&] {
+    const std::string written = kiln::store::write_index(kiln::store::read_index(bytes));
+    if (kiln::store::write_index(kiln::store::read_index(written)) != written) std::abort();
+  });
   return 0;
 }

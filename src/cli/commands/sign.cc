@@ -1,0 +1,39 @@
+// kiln sign: signs an image and what is said about it.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "catalog/catalog.h"
+#include "cli/command.h"
+#include "cli/proofs.h"
+
+namespace kiln::cli {
+
+int run_sign(Context& context, const std::vector<std::string>& words) {
+  CLI::App parser;
+  std::string reference, key_file;
+  bool json = false;
+  parser.add_option("image", reference)->required();
+  parser.add_option("--key", key_file);
+  parser.add_flag("--json", json);
+  if (!parse(parser, "sign", words)) return 0;
+  const std::optional<proof::SigningKey> key = signing_key(context, key_file);
+  if (!key)
+    throw Error(ErrorCode::usage, "there is no key to sign with",
+                "Make one with `kiln keys new`, or name a file: --key FILE or KILN_SIGNING_KEY=FILE.");
+  const catalog::Image image = find_image(context, reference);
+  store::Store store(context.store_folder());
+  store.verify(store.image(image.digest));  // what was altered is not signed
+  const bool fresh = sign(context, store, subject_of(image), *key);
+  const std::string id = key->public_key().id().str();
+  if (json) {
+    say_json({{"image", image.name()}, {"digest", image.digest.str()}, {"key", id}, {"signed", fresh}});
+  } else {
+    say(fmt::format("{} {} by key {}", image.name(), fresh ? "signed" : "was signed before", id));
+  }
+  return 0;
+}
+
+}  // namespace kiln::cli

@@ -1,0 +1,115 @@
+// kiln verify: whether an image is what it says it is.
+#include "proof/verify.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "base/encoding.h"
+#include "base/error.h"
+#include "catalog/catalog.h"
+#include "cli/command.h"
+#include "cli/proofs.h"
+
+namespace kiln::cli {
+namespace {
+
+proof::Expected expected_of(const Context& context, const catalog::Image& image) {
+  proof::Expected expected{subject_of(image), image.commit, {}, {}};
+  ledger::Ledger ledger(context.ledger_folder(), context.clock, context.actor());
+  ledger::Query query;
+  query.kind = "image.";
+  query.subject = image.app;
+  query.limit = 0;
+  for (const ledger::Entry& entry : ledger.read(query)) {
+    if (entry.kind != "image.signed" && entry.kind != "image.tested") continue;
+    const nlohmann::json body = nlohmann::json::parse(entry.body);
+    if (body.value("digest", "") != image.digest.str() || body.value("version", "") != image.version) continue;
+    if (entry.kind == "image.tested") expected.tests_passed = body.value("passed", false);
+    if (entry.kind != "image.signed") continue;
+    const Digest key = Digest::parse(body.at("key").get<std::string>());
+    if (std::ranges::find(expected.signed_by, key) == expected.signed_by.end()) expected.signed_by.push_back(key);
+  }
+  return expected;
+}
+
+// What others check with their own tools: each envelope, what is signed in it, and the image's signature.
+void export_to(const host::Path& folder, const store::Store& store, const proof::SbomSubject& subject) {
+  host::make_folders(folder);
+  int signatures = 0, envelopes = 0;
+  for (const store::Artifact& artifact : store.artifacts_of(subject.digest)) {
+    for (const store::Blob& blob : artifact.blobs) {
+      const std::string text = store.read(blob.digest);
+      if (artifact.artifact_type == proof::kEnvelopeType) {
+        const proof::Envelope envelope = proof::read_envelope(text);
+        const std::string name = fmt::format("attestation-{}", ++envelopes);
+        host::write_file(folder / (name + ".dsse.json"), text);
+        host::write_file(folder / (name + ".pae"), proof::pae(envelope.payload_type, envelope.payload));
+        host::write_file(folder / (name + ".sig"), envelope.signatures.front().bytes);
+      } else if (artifact.artifact_type == proof::kSignatureType) {
+        const std::string name = fmt::format("signature-{}", ++signatures);
+        const auto found = blob.annotations.find(std::string(proof::kSignatureAnnotation));
+        const std::string signature = found == blob.annotations.end() ? "" : found->second;
+        host::write_file(folder / (name + ".payload.json"), text);
+        host::write_file(folder / (name + ".sig.base64"), signature);
+        host::write_file(folder / (name + ".sig"), base64_decode(signature));
+      } else if (artifact.artifact_type == proof::kStatementType) {
+        host::write_file(folder / "provenance.json", text);
+      } else if (artifact.artifact_type == proof::kSpdxType) {
+        host::write_file(folder / "sbom.spdx.json", text);
+      } else if (artifact.artifact_type == proof::kCycloneDxType) {
+        host::write_file(folder / "sbom.cdx.json", text);
+      }
+    }
+  }
+  host::write_file(folder / "manifest.json", store.read(subject.digest));
+}
+
+int report(const catalog::Image& image, const std::vector<proof::Check>& checks, bool json) {
+  const bool passed = std::ranges::all_of(checks, &proof::Check::passed);
+  if (json) {
+    nlohmann::json list = nlohmann::json::array();
+    for (const proof::Check& check : checks)
+      list.push_back({{"check", check.name}, {"passed", check.passed}, {"said", check.said}});
+    say_json({{"image", image.name()}, {"digest", image.digest.str()}, {"passed", passed}, {"checks", list}});
+  } else {
+    for (const proof::Check& check : checks)
+      say(fmt::format("  {:<6} {:<18} {}", check.passed ? "ok" : "FAILED", check.name, check.said));
+    say(fmt::format("{} ({}) {}", image.name(), image.digest.short_str(),
+                    passed ? "is what it says it is" : "must not be trusted"));
+  }
+  return passed ? 0 : 6;
+}
+
+}  // namespace
+
+int run_verify(Context& context, const std::vector<std::string>& words) {
+  CLI::App parser;
+  std::string reference, key_file, policy_file, folder;
+  bool json = false;
+  parser.add_option("image", reference)->required();
+  parser.add_option("--key", key_file);
+  parser.add_option("--policy", policy_file);
+  parser.add_option("--export", folder);
+  parser.add_flag("--json", json);
+  if (!parse(parser, "verify", words)) return 0;
+
+  proof::Trust trust{trusted_keys(context, key_file), nullptr, {}};
+  std::optional<spec::Policy> policy;
+  if (!policy_file.empty()) {
+    policy = spec::parse_policy(host::read_file(policy_file), policy_file);
+    trust.policy = &*policy;
+    for (const std::string& name : policy->signed_by)
+      trust.required.push_back(read_public_key(host::Path(policy_file).parent_path() / name));
+  }
+  const catalog::Image image = find_image(context, reference);
+  const store::Store store(context.store_folder());
+  const proof::Expected expected = expected_of(context, image);
+  const std::vector<proof::Check> checks = proof::verify(store, expected, trust, context.clock.now());
+  if (!folder.empty()) export_to(folder, store, expected.subject);
+  return report(image, checks, json);
+}
+
+}  // namespace kiln::cli

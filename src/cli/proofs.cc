@@ -1,0 +1,153 @@
+// Proofs: layers to inventories, bakes to provenance, keys from files.
+#include "cli/proofs.h"
+
+#include <fmt/format.h>
+
+#include <cstdlib>
+#include <nlohmann/json.hpp>
+
+#include "bake/look.h"
+#include "base/error.h"
+#include "cli/session.h"
+#include "ledger/ledger.h"
+#include "proof/provenance.h"
+
+namespace kiln::cli {
+namespace {
+
+// Changes when what is remembered of a layer does.
+constexpr std::string_view kContentsVersion = "1";
+
+proof::LayerContents contents_of(Context& context, const store::Store& store, const Digest& layer) {
+  const host::Path folder = context.home / "cache" / "contents";
+  const host::Path file = folder / fmt::format("{}.{}.json", layer.hex(), kContentsVersion);
+  if (std::filesystem::exists(file)) {
+    try {
+      return proof::parse_layer(host::read_file(file));
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::corrupt) throw;  // it can be read again
+    }
+  }
+  store.verify(layer);
+  const auto work = store.temporary();
+  proof::LayerContents contents;
+  bake::look_into_layer(store.path_of(layer), work->path(),
+                        [&](const host::Path& root) { contents = proof::read_layer(root); });
+  host::make_folders(folder);
+  host::write_file(file, proof::write_layer(contents));
+  return contents;
+}
+
+std::string tag(const bake::BakeResult& result, const char* name) {
+  const auto found = result.tags.find(name);
+  return found == result.tags.end() ? std::string() : found->second;
+}
+
+std::string builder_id() {
+  const char* named = std::getenv("KILN_BUILDER");
+  return named != nullptr && *named != '\0' ? named : std::string(proof::kBuilder);
+}
+
+proof::BakeRecord record_of(Context& context, const spec::App& app, const bake::BakeResult& result, Time started) {
+  proof::BakeRecord record;
+  record.app = app.name;
+  record.version = result.version;
+  record.digest = result.image.digest;
+  record.recipe_name = host::Path(app.source.file_name).filename().string();
+  record.recipe_text = app.source.text;
+  record.recipe = Digest::parse(tag(result, "kiln:recipe"));
+  record.base = tag(result, "kiln:base");
+  record.commit = tag(result, "kiln:commit");
+  for (const bake::LayerReport& layer : result.layers)
+    record.layers.push_back({layer.step, layer.key, layer.blob.digest, layer.reused});
+  record.builder = builder_id();
+  record.kiln = kVersion;
+  record.started = started;
+  record.finished = context.clock.now();
+  record.invocation = fmt::format("urn:kiln:bake:{}:{}:{}", app.name, result.version, format_basic_iso8601(started));
+  return record;
+}
+
+}  // namespace
+
+host::Path keys_folder(const Context& context) { return context.home / "keys"; }
+
+std::optional<proof::SigningKey> signing_key(const Context& context, const std::string& file) {
+  host::Path path = file;
+  if (const char* named = std::getenv("KILN_SIGNING_KEY"); path.empty() && named != nullptr) path = named;
+  if (path.empty()) {
+    path = keys_folder(context) / "default.pem";
+    if (!std::filesystem::exists(path)) return std::nullopt;
+  }
+  return proof::SigningKey::parse(host::read_file(path), path.string());
+}
+
+proof::PublicKey read_public_key(const host::Path& file) {
+  return proof::PublicKey::parse(host::read_file(file), file.string());
+}
+
+std::vector<proof::PublicKey> trusted_keys(const Context& context, const std::string& file) {
+  if (!file.empty()) return {read_public_key(file)};
+  std::vector<proof::PublicKey> keys;
+  if (!std::filesystem::exists(keys_folder(context))) return keys;
+  for (const std::string& name : host::list_folder(keys_folder(context))) {
+    if (name.ends_with(".pub")) keys.push_back(read_public_key(keys_folder(context) / name));
+  }
+  return keys;
+}
+
+catalog::Image find_image(const Context& context, const std::string& reference) {
+  const std::string app = reference.find('@') == std::string::npos ? load_app(context).name : std::string();
+  ledger::Ledger ledger(context.ledger_folder(), context.clock, context.actor());
+  return catalog::Catalog(ledger).find(reference, app);
+}
+
+proof::SbomSubject subject_of(const std::string& app, const std::string& version, const Digest& digest) {
+  return {app, version, digest, std::string(kVersion)};
+}
+
+proof::SbomSubject subject_of(const catalog::Image& image) {
+  return subject_of(image.app, image.version, image.digest);
+}
+
+proof::Inventory inventory_of(Context& context, const store::Store& store, const Digest& image) {
+  std::vector<proof::LayerContents> layers;
+  for (const store::Blob& layer : store.image(image).layers)
+    layers.push_back(contents_of(context, store, layer.digest));
+  return proof::take_inventory(layers);
+}
+
+void prove_contents(Context& context, store::Store& store, const proof::SbomSubject& subject) {
+  const proof::Inventory inventory = inventory_of(context, store, subject.digest);
+  proof::attach(store, subject, proof::kSpdxType, proof::write_spdx(subject, inventory));
+  proof::attach(store, subject, proof::kCycloneDxType, proof::write_cyclonedx(subject, inventory));
+}
+
+void prove(Context& context, store::Store& store, const spec::App& app, const bake::BakeResult& result, Time started) {
+  const proof::SbomSubject subject = subject_of(app.name, result.version, result.image.digest);
+  with_context("writing down what is in the image", [&] {
+    if (!proof::find_document(store, subject, proof::kSpdxType) ||
+        !proof::find_document(store, subject, proof::kCycloneDxType))
+      prove_contents(context, store, subject);
+    if (proof::find_document(store, subject, proof::kStatementType)) return;
+    proof::BakeRecord record = record_of(context, app, result, started);
+    const proof::Inventory inventory = inventory_of(context, store, subject.digest);
+    for (const proof::Package& package : inventory.packages)
+      record.packages.push_back(proof::package_url(inventory, package));
+    proof::attach(store, subject, proof::kStatementType, proof::write_provenance(record));
+  });
+}
+
+bool sign(Context& context, store::Store& store, const proof::SbomSubject& subject, const proof::SigningKey& key) {
+  const auto artifact = proof::sign_image(store, subject, key);
+  if (!artifact) return false;
+  ledger::Ledger ledger(context.ledger_folder(), context.clock, context.actor());
+  ledger.append("image.signed", subject.app,
+                {{"version", subject.version},
+                 {"digest", subject.digest.str()},
+                 {"key", key.public_key().id().str()},
+                 {"artifact", artifact->str()}});
+  return true;
+}
+
+}  // namespace kiln::cli

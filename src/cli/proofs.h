@@ -1,0 +1,43 @@
+// Proofs: where the room `proof` meets the store, the ledger and the user's keys.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "bake/bake.h"
+#include "catalog/catalog.h"
+#include "cli/context.h"
+#include "proof/attach.h"
+#include "proof/key.h"
+#include "proof/verify.h"
+#include "spec/app.h"
+
+namespace kiln::cli {
+
+// A key as the user names it, else $KILN_SIGNING_KEY, else keys/default.pem in the home; nullopt when there is none of
+// them. One that is named and cannot be read is an error.
+std::optional<proof::SigningKey> signing_key(const Context& context, const std::string& file);
+// What checks signatures: `file`, else all keys/*.pub of the home.
+std::vector<proof::PublicKey> trusted_keys(const Context& context, const std::string& file);
+proof::PublicKey read_public_key(const host::Path& file);
+host::Path keys_folder(const Context& context);
+
+// The catalog's image; a reference without an app means that of the folder's kiln.yaml.
+catalog::Image find_image(const Context& context, const std::string& reference);
+proof::SbomSubject subject_of(const catalog::Image& image);
+proof::SbomSubject subject_of(const std::string& app, const std::string& version, const Digest& digest);
+
+// What is in an image. Each layer is read once and remembered in cache/contents/; the first time needs root.
+proof::Inventory inventory_of(Context& context, const store::Store& store, const Digest& image);
+
+// SBOMs of both kinds and the provenance, as artifacts of the image; those that are there for this version stay. An
+// image that has all of them costs one look into the index.
+void prove(Context& context, store::Store& store, const spec::App& app, const bake::BakeResult& result, Time started);
+// SBOMs alone, for an image that has none.
+void prove_contents(Context& context, store::Store& store, const proof::SbomSubject& subject);
+
+// Signs the image and its documents and writes `image.signed`; false when this key had signed all of it.
+bool sign(Context& context, store::Store& store, const proof::SbomSubject& subject, const proof::SigningKey& key);
+
+}  // namespace kiln::cli

@@ -1,0 +1,25 @@
+// Script: one phase of a component as a bash script. Private to this room.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "spec/image_builder/document.h"
+
+namespace kiln::spec::image_builder {
+
+struct ScriptOptions {
+  std::string working_folder = "/";
+  const FileReader* read_file = nullptr;  // for ExecuteDocument
+  std::vector<std::string> callers;       // files of the documents that run this one, outermost first
+};
+
+// `files` gets the scripts of nested documents; the script finds them in $KILN_FILES, else /run/kiln/files. Throws
+// Error(usage) for actions that are not served.
+std::string write_script(const Document& document, const Phase& phase, const ScriptOptions& options,
+                         std::vector<StepFile>& files);
+
+// The functions that scripts begin with.
+std::string_view script_library();
+
+}  // namespace kiln::spec::image_builder
