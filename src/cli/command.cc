@@ -21,6 +21,7 @@ const std::vector<Command>& commands() {
       {"disable", "let nobody launch an image any more", run_disable},
       {"revoke", "disable an image that must not run, and list who runs it", run_revoke},
       {"restore", "take back deprecate, disable or revoke", run_restore},
+      {"gc", "let go of images that nothing refers to", run_gc},
       {"plan", "show what a deployment would do", run_plan},
       {"deploy", "replace the fleet by a version", run_deploy},
       {"status", "show the fleet as it is", run_status},
