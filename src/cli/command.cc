@@ -22,6 +22,8 @@ const std::vector<Command>& commands() {
       {"revoke", "disable an image that must not run, and list who runs it", run_revoke},
       {"restore", "take back deprecate, disable or revoke", run_restore},
       {"gc", "let go of images that nothing refers to", run_gc},
+      {"import", "take AMIs that are there already into the catalog", run_import},
+      {"show", "one image: layers, tests, where it runs, who did what", run_show},
       {"plan", "show what a deployment would do", run_plan},
       {"deploy", "replace the fleet by a version", run_deploy},
       {"status", "show the fleet as it is", run_status},
