@@ -16,6 +16,8 @@ const std::vector<Command>& commands() {
       {"init", "write a first kiln.yaml", run_init},
       {"bake", "make an image from kiln.yaml and publish it", run_bake},
       {"images", "list the images that were baked, and where they are placed", run_images},
+      {"diff", "show what differs between two images", run_diff},
+      {"search", "find images by package, file, commit or digest, and where they run", run_search},
       {"promote", "move a channel, such as staging, to a version", run_promote},
       {"deprecate", "mark an image as one that should be left", run_deprecate},
       {"disable", "let nobody launch an image any more", run_disable},
