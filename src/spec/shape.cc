@@ -30,6 +30,8 @@ Shape list(const Shape& item, std::int64_t min = 1) {
   return {.kind = Kind::list, .item = &item, .min = min, .max = 1000};
 }
 
+Shape one_or_more(const Shape& item) { return {.kind = Kind::item_or_list, .item = &item, .min = 1, .max = 1000}; }
+
 Shape with(const std::vector<Key>& keys, Shape whole) {
   whole.keys.insert(whole.keys.end(), keys.begin(), keys.end());
   return whole;

@@ -162,6 +162,10 @@ int run_bake(Context& context, const std::vector<std::string>& words) {
     throw Error(ErrorCode::usage, "--explain, --check, --update and --shell are for bakes on this machine",
                 "See: kiln help bake");
   }
+  if (in_instance && !app.image.repositories.empty()) {
+    throw app.source.error(app.image.repositories.front().where, "'repositories' are not served in an instance",
+                           "Bake offline: kiln bake.");
+  }
   if (in_instance) {
     instance.environment = environment;
     instance.json = json;
