@@ -32,11 +32,12 @@ if [ ${#missing[@]} -gt 0 ]; then
   fi
 fi
 
-# The clients that the end-to-end tests use: the newest of PyPI, because Debian's cannot send the newer members.
-if [ "${1:-}" = "--test" ] && [ ! -e build/venv/.whole ]; then
-  echo "setup: installing the AWS CLI and boto3 into build/venv"
+# The clients and validators that the end-to-end tests use: the newest of PyPI, because Debian's cannot send the newer members.
+clients=(awscli boto3 spdx-tools 'cyclonedx-python-lib[json-validation]')
+if [ "${1:-}" = "--test" ] && [ "$(cat build/venv/.whole 2>/dev/null)" != "${clients[*]}" ]; then
+  echo "setup: installing the AWS CLI, boto3 and the validators of SBOMs into build/venv"
   rm -rf build/venv
   python3 -m venv build/venv
-  build/venv/bin/pip -q install --disable-pip-version-check awscli boto3
-  touch build/venv/.whole
+  build/venv/bin/pip -q install --disable-pip-version-check "${clients[@]}"
+  echo "${clients[*]}" >build/venv/.whole
 fi

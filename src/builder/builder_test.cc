@@ -138,6 +138,18 @@ TEST_F(Orders, AreTheRecipesStepsBetweenABeginningAndAnEnd) {
   EXPECT_THAT(deliver(all[3].parcel, true).back(), Not(HasSubstr("{{")));
 }
 
+TEST_F(Orders, OfATemplateAndANamedOwnerAreTheirTextAndAChown) {
+  host::write_file(folder_.path() / "a.conf", "port {{ port }}\n");
+  spec::App app = app_of("    - copy: {from: a.conf, to: /etc/, mode: 0600}\n");
+  auto& copy = std::get<spec::CopyStep>(app.image.steps[0].action);
+  copy.variables = {{"port", "80"}};
+  copy.user = "www-data";
+  const auto all = orders(app);
+  EXPECT_EQ(all[1].parcel[0].content, "port 80\n");
+  EXPECT_THAT(all[1].parcel[1].content, HasSubstr("chown -h 'www-data:' '/etc/a.conf'\n"));
+  EXPECT_TRUE(all[1].run);
+}
+
 TEST_F(Orders, HaveTheFilesThatAStepReadsAndNothingSecret) {
   spec::App app = app_of("    - run: ansible-playbook site.yml\n");
   auto& run = std::get<spec::RunStep>(app.image.steps[0].action);

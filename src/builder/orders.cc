@@ -64,15 +64,13 @@ class Writer {
   }
 
   void put(const spec::CopyStep& copy) {
-    if (copy.variables) refuse("a template is not served in an instance", "Bake offline: kiln bake.");
     const auto inputs = bake::read_inputs(app_, step_, copy, folder_);
+    std::string owners;
     for (const bake::InputEntry& input : inputs) {
       ParcelEntry entry;
       entry.path = bake::target_of(copy, inputs, input);
       entry.uid = copy.uid;
       entry.gid = copy.gid;
-      entry.user = copy.user;
-      entry.group = copy.group;
       entry.seconds = kEpochSeconds;
       switch (input.kind) {
         case bake::InputEntry::Kind::folder:
@@ -86,15 +84,19 @@ class Writer {
           entry.mode = 0777;
           break;
         case bake::InputEntry::Kind::file:
-          entry.content = host::read_file(input.source);
+          entry.content = input.text ? *input.text : host::read_file(input.source);
           entry.mode = copy.mode.value_or(input.executable ? 0755 : 0644);
           // Two versions of a page must not share an ETag, which is made of time and size.
           entry.seconds += static_cast<std::int64_t>(input.content.bytes()[0] << 16 | input.content.bytes()[1] << 8 |
                                                      input.content.bytes()[2]);
           break;
       }
+      // Names are the instance's own, and one that it does not have is an error there.
+      if (!copy.user.empty())
+        owners += "chown -h " + word(copy.user + ":" + copy.group) + " " + word(entry.path) + "\n";
       order_.parcel.push_back(std::move(entry));
     }
+    if (!owners.empty()) run(owners);
   }
 
   void put(const spec::RunStep& step) {

@@ -33,8 +33,6 @@ void add(archive* writer, const ParcelEntry& entry) {
   archive_entry_set_perm(header.get(), entry.mode);
   archive_entry_set_uid(header.get(), entry.uid);
   archive_entry_set_gid(header.get(), entry.gid);
-  if (!entry.user.empty()) archive_entry_set_uname(header.get(), entry.user.c_str());
-  if (!entry.group.empty()) archive_entry_set_gname(header.get(), entry.group.c_str());
   archive_entry_set_mtime(header.get(), entry.seconds, 0);
   switch (entry.kind) {
     case ParcelEntry::Kind::file:

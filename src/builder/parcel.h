@@ -16,8 +16,6 @@ struct ParcelEntry {
   unsigned mode = 0644;
   std::uint32_t uid = 0;
   std::uint32_t gid = 0;
-  std::string user{};  // names count before numbers, where the instance has them
-  std::string group{};
   std::int64_t seconds = 0;  // mtime
 };
 

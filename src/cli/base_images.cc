@@ -59,17 +59,22 @@ void BakedBaseImages::make(const std::string& name, Done done) {
 }
 
 Digest BakedBaseImages::bake() const {
+  return bake_debian_12(home_, store_, clock_, [&](const bake::Progress& progress) {
+    if (progress.kind != bake::Progress::Kind::finished || progress.reused) return;
+    say_(fmt::format("debian-12-amd64: {} of {}, {}: {}", progress.index + 1, progress.count, progress.step,
+                     format_duration(progress.duration)));
+  });
+}
+
+Digest bake_debian_12(const host::Path& home, store::Store& store, host::Clock& clock,
+                      std::function<void(const bake::Progress&)> on_progress) {
   const spec::App app = spec::parse_app(kDebian12, "debian-12-amd64");
   bake::Options options;
-  options.cache = home_ / "cache";
-  options.logs = home_ / "logs" / "bake";
+  options.cache = home / "cache";
+  options.logs = home / "logs" / "bake";
   options.kiln_version = kVersion;
-  options.on_progress = [&](const bake::Progress& progress) {
-    if (progress.kind != bake::Progress::Kind::finished || progress.reused) return;
-    say_(fmt::format("{}: {} of {}, {}: {}", app.name, progress.index + 1, progress.count, progress.step,
-                     format_duration(progress.duration)));
-  };
-  return bake::bake(app, home_, store_, clock_, options).image.digest;
+  options.on_progress = std::move(on_progress);
+  return bake::bake(app, home, store, clock, options).image.digest;
 }
 
 }  // namespace kiln::cli

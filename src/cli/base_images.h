@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "bake/bake.h"
 #include "host/clock.h"
 #include "host/file.h"
 #include "host/loop.h"
@@ -34,5 +35,9 @@ class BakedBaseImages final : public region::ec2::BaseImages {
   std::function<void(const std::string&)> say_;
   std::map<std::string, std::vector<Done>> asked_;  // those that are being made → who waits
 };
+
+// Bakes Debian 12, or takes it from the cache; the manifest's digest. `home` is $KILN_HOME. Throws what `bake::bake` does.
+Digest bake_debian_12(const host::Path& home, store::Store& store, host::Clock& clock,
+                      std::function<void(const bake::Progress&)> on_progress);
 
 }  // namespace kiln::cli

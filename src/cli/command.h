@@ -42,6 +42,7 @@ int run_diff(Context& context, const std::vector<std::string>& words);
 int run_search(Context& context, const std::vector<std::string>& words);
 int run_import(Context& context, const std::vector<std::string>& words);
 int run_images(Context& context, const std::vector<std::string>& words);
+int run_export(Context& context, const std::vector<std::string>& words);
 int run_sbom(Context& context, const std::vector<std::string>& words);
 int run_sign(Context& context, const std::vector<std::string>& words);
 int run_verify(Context& context, const std::vector<std::string>& words);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <map>
+#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "fleet/names.h"
@@ -62,6 +63,42 @@ Places look_at_places(Context& context) {
     }
   }
   return places;
+}
+
+std::vector<Running> running(const Places& places, const catalog::Image& image) {
+  std::vector<Running> all;
+  for (const Place& place : places.reached) {
+    std::map<std::pair<std::string, std::string>, Running> by_group;
+    for (const fleet::OwnImage* own : place.amis_of(image)) {
+      for (const fleet::UsingInstance& instance : place.usage.instances) {
+        if (instance.ami != own->ami) continue;
+        const std::string group = instance.group.empty() ? instance.id : instance.group;
+        Running& one = by_group[{group, own->ami}];
+        // By launch time: the first one is the oldest.
+        if (one.instances++ == 0) one = {place.title(), group, own->ami, 1, instance.launched};
+      }
+    }
+    for (const auto& [key, one] : by_group) all.push_back(one);
+  }
+  return all;
+}
+
+std::size_t instances_of(const std::vector<Running>& running) {
+  std::size_t count = 0;
+  for (const Running& one : running) count += one.instances;
+  return count;
+}
+
+nlohmann::json to_json(const std::vector<Running>& running) {
+  nlohmann::json list = nlohmann::json::array();
+  for (const Running& one : running) {
+    list.push_back({{"place", one.place},
+                    {"group", one.group},
+                    {"ami", one.ami},
+                    {"instances", one.instances},
+                    {"since", format_iso8601(one.since)}});
+  }
+  return list;
 }
 
 std::string app_here(const Context& context) {

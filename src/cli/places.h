@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 
@@ -32,6 +33,18 @@ struct Places {
 // Those of kiln.yaml's environments in the context's folder, or the region on this machine where there is no kiln.yaml.
 // One that does not answer is not an error here: it is named in `not_reached`.
 Places look_at_places(Context& context);
+
+// A fleet, or an instance launched by hand, that runs an image now.
+struct Running {
+  std::string place;  // "123456789012 us-east-1"
+  std::string group;  // the instance's id for one launched by hand
+  std::string ami;
+  std::size_t instances = 0;
+  Time since{};  // the oldest instance's launch
+};
+std::vector<Running> running(const Places& places, const catalog::Image& image);
+std::size_t instances_of(const std::vector<Running>& running);
+nlohmann::json to_json(const std::vector<Running>& running);
 
 // "web", by kiln.yaml in the context's folder; empty when there is none.
 std::string app_here(const Context& context);

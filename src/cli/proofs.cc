@@ -117,8 +117,7 @@ proof::Inventory inventory_of(Context& context, const store::Store& store, const
   return proof::take_inventory(layers);
 }
 
-void prove_contents(Context& context, store::Store& store, const proof::SbomSubject& subject) {
-  const proof::Inventory inventory = inventory_of(context, store, subject.digest);
+void prove_contents(store::Store& store, const proof::SbomSubject& subject, const proof::Inventory& inventory) {
   proof::attach(store, subject, proof::kSpdxType, proof::write_spdx(subject, inventory));
   proof::attach(store, subject, proof::kCycloneDxType, proof::write_cyclonedx(subject, inventory));
 }
@@ -126,12 +125,14 @@ void prove_contents(Context& context, store::Store& store, const proof::SbomSubj
 void prove(Context& context, store::Store& store, const spec::App& app, const bake::BakeResult& result, Time started) {
   const proof::SbomSubject subject = subject_of(app.name, result.version, result.image.digest);
   with_context("writing down what is in the image", [&] {
-    if (!proof::find_document(store, subject, proof::kSpdxType) ||
-        !proof::find_document(store, subject, proof::kCycloneDxType))
-      prove_contents(context, store, subject);
-    if (proof::find_document(store, subject, proof::kStatementType)) return;
-    proof::BakeRecord record = record_of(context, app, result, started);
+    const bool contents = proof::find_document(store, subject, proof::kSpdxType) &&
+                          proof::find_document(store, subject, proof::kCycloneDxType);
+    const bool provenance = proof::find_document(store, subject, proof::kStatementType).has_value();
+    if (contents && provenance) return;
     const proof::Inventory inventory = inventory_of(context, store, subject.digest);
+    if (!contents) prove_contents(store, subject, inventory);
+    if (provenance) return;
+    proof::BakeRecord record = record_of(context, app, result, started);
     for (const proof::Package& package : inventory.packages)
       record.packages.push_back(proof::package_url(inventory, package));
     proof::attach(store, subject, proof::kStatementType, proof::write_provenance(record));

@@ -35,7 +35,7 @@ proof::Inventory inventory_of(Context& context, const store::Store& store, const
 // image that has all of them costs one look into the index.
 void prove(Context& context, store::Store& store, const spec::App& app, const bake::BakeResult& result, Time started);
 // SBOMs alone, for an image that has none.
-void prove_contents(Context& context, store::Store& store, const proof::SbomSubject& subject);
+void prove_contents(store::Store& store, const proof::SbomSubject& subject, const proof::Inventory& inventory);
 
 // Signs the image and its documents and writes `image.signed`; false when this key had signed all of it.
 bool sign(Context& context, store::Store& store, const proof::SbomSubject& subject, const proof::SigningKey& key);

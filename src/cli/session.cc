@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "cli/image_trial.h"
 #include "cli/progress.h"
+#include "cli/way_back.h"
 #include "deploy/publish.h"
 #include "store/store.h"
 #include "wire/sts.h"
@@ -216,6 +217,7 @@ int run_engine(Context& context, Session& session, bool json, const std::string&
                         context.locks_folder(), options);
   deploy::Result result = body(engine);
   progress.end();
+  if (result.exit() == 0) protect_way_back(session);
   if (!json) {
     say(fmt::format("{}  ({})", result.why, format_seconds(result.took)));
     if (!result.next.empty()) talk("  next: " + result.next);

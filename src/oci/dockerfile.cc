@@ -69,9 +69,19 @@ host::Command buildah(const fs::path& storage, const std::vector<std::string>& w
   }
   host::Command command;
   // Its mounts are in a namespace of its own, and all that it starts ends with it, which ends with us.
-  command.argv = {"unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "buildah",
-                  "--root", (storage / "root").string(), "--runroot", (storage / "run").string(),
-                  "--storage-driver", "overlay"};
+  command.argv = {"unshare",
+                  "--mount",
+                  "--pid",
+                  "--fork",
+                  "--kill-child",
+                  "--mount-proc",
+                  "buildah",
+                  "--root",
+                  (storage / "root").string(),
+                  "--runroot",
+                  (storage / "run").string(),
+                  "--storage-driver",
+                  "overlay"};
   command.argv.insert(command.argv.end(), words.begin(), words.end());
   command.env = {{"TMPDIR", (storage / "tmp").string()}, {"BUILDAH_ISOLATION", "chroot"}, {"STORAGE_DRIVER", ""}};
   return command;
@@ -121,7 +131,8 @@ Error build_error(const host::Path& file, std::string_view text, std::string_vie
   static const std::regex at_step(R"re(building at STEP "([^\n]*?)": )re");
   static const std::regex at_line(R"((?:[Pp]arse error|[Ss]yntax error)[^\n]*line (\d+))");
   if (std::regex_search(all, match, at_step)) line = line_of_step(text, match[1].str());
-  if (line == 0 && std::regex_search(all, match, at_line)) line = static_cast<int>(parse_int(match[1].str()).value_or(0));
+  if (line == 0 && std::regex_search(all, match, at_line))
+    line = static_cast<int>(parse_int(match[1].str()).value_or(0));
   // Without a line in the message: the last step that it announced.
   if (line == 0) {
     static const std::regex announced(R"(STEP \d+/\d+: ([^\n]*))");
@@ -150,10 +161,21 @@ void build(const Dockerfile& dockerfile, const host::Path& storage, const host::
   for (const char* folder : {"root", "run", "tmp"}) host::make_folders(storage / folder);
   const host::TemporaryFolder work("build-", storage / "tmp");
   const fs::path name_file = work.path() / "image";
-  std::vector<std::string> words = {"bud", "--isolation", "chroot", "--format", "oci", "--layers", "--force-rm",
-                                    "--network", "host", "--timestamp",
-                                    fmt::format("{}", store::kLayerEpochSeconds), "--iidfile", name_file.string(),
-                                    "--file", fs::absolute(dockerfile.file).string()};
+  std::vector<std::string> words = {"bud",
+                                    "--isolation",
+                                    "chroot",
+                                    "--format",
+                                    "oci",
+                                    "--layers",
+                                    "--force-rm",
+                                    "--network",
+                                    "host",
+                                    "--timestamp",
+                                    fmt::format("{}", store::kLayerEpochSeconds),
+                                    "--iidfile",
+                                    name_file.string(),
+                                    "--file",
+                                    fs::absolute(dockerfile.file).string()};
   if (!dockerfile.target.empty()) words.insert(words.end(), {"--target", dockerfile.target});
   for (const auto& [name, value] : dockerfile.args) words.insert(words.end(), {"--build-arg", name + "=" + value});
   words.push_back(fs::absolute(dockerfile.context).string());
@@ -178,10 +200,16 @@ Digest inputs_of(const Dockerfile& dockerfile) {
   sha.update(text);
   sha.update(fmt::format("\ntarget {}\n", dockerfile.target));
   for (const auto& [name, value] : dockerfile.args) sha.update(fmt::format("{}={}\n", name, value));
+  // A layout that FROM names, itself or by an argument, may change without the Dockerfile.
+  std::vector<std::string> named;
   for (const Instruction& one : instructions(text)) {
-    static const std::regex from_layout(R"(^FROM (?:--\S+ )*oci:([^: ]+).*)", std::regex::icase);
+    if (to_lower(one.text).starts_with("from ")) named.push_back(one.text);
+  }
+  for (const auto& [name, value] : dockerfile.args) named.push_back(" " + value);
+  for (const std::string& one : named) {
+    static const std::regex layout(R"(.* oci:([^: ]+).*)");
     std::smatch match;
-    if (!std::regex_match(one.text, match, from_layout)) continue;
+    if (!std::regex_match(one, match, layout)) continue;
     const fs::path index = dockerfile.context / match[1].str() / "index.json";
     if (fs::is_regular_file(index)) sha.update(host::read_file(index));
   }

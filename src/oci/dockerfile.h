@@ -1,8 +1,8 @@
 // Dockerfile: built by buildah into an OCI image layout.
 //
 // Everything that buildah keeps is below `storage`; when Kiln ends, however it ends, what buildah runs and mounts ends
-// too. RUN has the host's network and no services. Files and the image have a fixed time, so that building again from the
-// same sources gives the same image where the Dockerfile's own commands allow it.
+// too. RUN has the host's network and no services. Files and the image have a fixed time, so that building again from
+// the same sources gives the same image where the Dockerfile's own commands allow it.
 #pragma once
 
 #include <functional>
@@ -24,9 +24,9 @@ struct Dockerfile {
   std::vector<std::pair<std::string, std::string>> args;
 };
 
-// The image is `layout`:image afterwards. `on_output` sees what buildah prints. Throws Error: usage (the file, context or
-// target is not there; what buildah finds wrong in the file), io (a command failed), each quoting the Dockerfile's line;
-// unavailable, disk_full, denied, missing_program.
+// The image is `layout`:image afterwards. `on_output` sees what buildah prints. Throws Error: usage (the file, context
+// or target is not there; what buildah finds wrong in the file), io (a command failed), each quoting the Dockerfile's
+// line; unavailable, disk_full, denied, missing_program.
 void build(const Dockerfile& dockerfile, const host::Path& storage, const host::Path& layout,
            const std::function<void(std::string_view)>& on_output);
 

@@ -58,9 +58,7 @@ class InputsTest : public testing::Test {
     host::write_file(folder_.path() / "context/Dockerfile", "FROM scratch\n");
     host::write_file(folder_.path() / "context/site/index.html", "hello");
   }
-  Dockerfile dockerfile() const {
-    return {folder_.path() / "context/Dockerfile", folder_.path() / "context", "", {}};
-  }
+  Dockerfile dockerfile() const { return {folder_.path() / "context/Dockerfile", folder_.path() / "context", "", {}}; }
   host::TemporaryFolder folder_{"kiln-dockerfile-"};
 };
 
@@ -75,6 +73,20 @@ TEST_F(InputsTest, AreAllThatTheBuildReads) {
   EXPECT_NE(inputs_of(other), before);
   host::write_file(folder_.path() / "context/site/index.html", "hallo");
   EXPECT_NE(inputs_of(dockerfile()), before);
+}
+
+TEST_F(InputsTest, ALayoutThatFromNamesIsOneOfThem) {
+  host::make_folders(folder_.path() / "base");
+  host::write_file(folder_.path() / "base/index.json", "1");
+  Dockerfile by_argument = dockerfile();
+  by_argument.args = {{"BASE", "oci:../base:one"}};
+  host::write_file(folder_.path() / "context/Dockerfile.base", "FROM oci:../base:one AS build\n");
+  Dockerfile by_name = dockerfile();
+  by_name.file = folder_.path() / "context/Dockerfile.base";
+  const Digest argument = inputs_of(by_argument), name = inputs_of(by_name);
+  host::write_file(folder_.path() / "base/index.json", "2");
+  EXPECT_NE(inputs_of(by_argument), argument);
+  EXPECT_NE(inputs_of(by_name), name);
 }
 
 TEST_F(InputsTest, MissingOnesAreNamed) {

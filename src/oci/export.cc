@@ -43,7 +43,9 @@ constexpr std::string_view kOpaqueAttribute = "trusted.overlay.opaque";
 Error failed(const char* attempted, const fs::path& path) {
   const int code = errno;
   const bool full = code == ENOSPC || code == EDQUOT;
-  return {full ? ErrorCode::disk_full : code == EACCES || code == EPERM ? ErrorCode::denied : ErrorCode::io,
+  return {full                              ? ErrorCode::disk_full
+          : code == EACCES || code == EPERM ? ErrorCode::denied
+                                            : ErrorCode::io,
           fmt::format("{} {}: {}", attempted, path.string(), std::strerror(code)), full ? "free some space" : ""};
 }
 
@@ -146,7 +148,9 @@ class Packer {
     archive_entry_set_dev(entry.get(), 0);
     archive_entry_set_ino(entry.get(), 0);
     archive_entry_set_nlink(entry.get(), 1);
-    archive_entry_set_pathname(entry.get(), name.empty() ? "./" : S_ISDIR(info.st_mode) ? (name + "/").c_str() : name.c_str());
+    archive_entry_set_pathname(entry.get(), name.empty()            ? "./"
+                                            : S_ISDIR(info.st_mode) ? (name + "/").c_str()
+                                                                    : name.c_str());
     if (S_ISLNK(info.st_mode)) archive_entry_set_symlink(entry.get(), fs::read_symlink(path).c_str());
     if (S_ISREG(info.st_mode) && info.st_nlink > 1) {
       const auto [first, is_first] = linked_.try_emplace(info.st_ino, name);
@@ -280,9 +284,8 @@ class LayoutWriter {
     Json entry = {{"mediaType", manifest.media_type}, {"digest", manifest.digest.str()}, {"size", manifest.size_bytes}};
     if (!tag.empty()) entry["annotations"] = {{"org.opencontainers.image.ref.name", tag}};
     entry["platform"] = {{"architecture", "amd64"}, {"os", "linux"}};
-    host::write_file(
-        folder_ / "index.json",
-        Json{{"schemaVersion", 2}, {"mediaType", kIndexType}, {"manifests", Json::array({entry})}}.dump());
+    host::write_file(folder_ / "index.json",
+                     Json{{"schemaVersion", 2}, {"mediaType", kIndexType}, {"manifests", Json::array({entry})}}.dump());
   }
 
   std::uint64_t bytes() const { return bytes_; }
@@ -322,8 +325,8 @@ store::Blob write_machine(const store::Store& store, const store::Image& image, 
     Digest plain;
     layers.push_back(descriptor(convert(store, image.layers[i].digest, work, options.packing, out, plain)));
     diffs.push_back(plain.str());
-    history.push_back({{"created", created},
-                       {"created_by", i < image.config.history.size() ? image.config.history[i] : "kiln"}});
+    history.push_back(
+        {{"created", created}, {"created_by", i < image.config.history.size() ? image.config.history[i] : "kiln"}});
   }
   const Json config = {{"architecture", "amd64"},
                        {"os", "linux"},
@@ -335,10 +338,8 @@ store::Blob write_machine(const store::Store& store, const store::Image& image, 
                        {"rootfs", {{"type", "layers"}, {"diff_ids", diffs}}},
                        {"history", history}};
   const store::Blob config_blob = out.add(config.dump(), kConfigType);
-  const Json manifest = {{"schemaVersion", 2},
-                         {"mediaType", kManifestType},
-                         {"config", descriptor(config_blob)},
-                         {"layers", layers}};
+  const Json manifest = {
+      {"schemaVersion", 2}, {"mediaType", kManifestType}, {"config", descriptor(config_blob)}, {"layers", layers}};
   return out.add(manifest.dump(), kManifestType);
 }
 

@@ -18,7 +18,8 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::size_t kReadBytes = std::size_t{1} << 20;
-constexpr const char* kForms = "oci:FOLDER[:TAG], oci-archive:FILE[:TAG], docker://HOST/NAME[:TAG], docker-archive:FILE";
+constexpr const char* kForms =
+    "oci:FOLDER[:TAG], oci-archive:FILE[:TAG], docker://HOST/NAME[:TAG], docker-archive:FILE";
 
 struct Reference {
   std::string transport;
@@ -80,8 +81,9 @@ Found find(const std::string& text, const fs::path& folder, const fs::path& work
                        reference.tag.empty() ? "" : ":" + reference.tag);
   }
   host::Command command;
-  command.argv = {"skopeo", "copy", "--quiet", "--override-os", "linux", "--override-arch", "amd64", from,
-                  fmt::format("oci:{}:image", layout.string())};
+  command.argv = {"skopeo",        "copy",  "--quiet",
+                  "--override-os", "linux", "--override-arch",
+                  "amd64",         from,    fmt::format("oci:{}:image", layout.string())};
   const host::CommandResult result = host::run(command);
   if (!result.ok()) {
     throw Error(ErrorCode::unavailable,
@@ -208,7 +210,8 @@ Digest keep_container(const std::string& reference, const host::Path& folder, st
 
 void require_init(const Imported& image, const std::string& what) {
   if (image.has_init) return;
-  throw Error(ErrorCode::usage, fmt::format("{} has no init (/sbin/init or systemd): it cannot boot as a machine", what),
+  throw Error(ErrorCode::usage,
+              fmt::format("{} has no init (/sbin/init or systemd): it cannot boot as a machine", what),
               "install one in it (Debian: apt-get install systemd-sysv dbus), or use it as a container");
 }
 

@@ -41,9 +41,7 @@ class ImportTest : public testing::Test {
     host::write_file(layout() / "blobs/sha256" / digest.hex(), bytes);
     return {{"mediaType", type}, {"digest", digest.str()}, {"size", bytes.size()}};
   }
-  Json manifest() const {
-    return {{"schemaVersion", 2}, {"config", config_}, {"layers", Json::array({layer_})}};
-  }
+  Json manifest() const { return {{"schemaVersion", 2}, {"config", config_}, {"layers", Json::array({layer_})}}; }
   static Json named(Json descriptor, const std::string& name) {
     descriptor["annotations"] = {{"org.opencontainers.image.ref.name", name}};
     return descriptor;

@@ -88,11 +88,11 @@ store::Blob choose(const Json& list, const std::string& tag, const std::string& 
     if (asked && for_this_machine(entry)) fitting.push_back(blob);
   }
   if (fitting.size() == 1) return fitting.front();
-  throw Error(ErrorCode::not_found,
-              fmt::format("{} has {} for linux/amd64{}; it names: {}", what,
-                          fitting.empty() ? "no image" : "several images", tag.empty() ? "" : " named '" + tag + "'",
-                          names.empty() ? "nothing" : join(names, ", ")),
-              "name one of them: oci:FOLDER:NAME");
+  throw Error(
+      ErrorCode::not_found,
+      fmt::format("{} has {} for linux/amd64{}; it names: {}", what, fitting.empty() ? "no image" : "several images",
+                  tag.empty() ? "" : " named '" + tag + "'", names.empty() ? "nothing" : join(names, ", ")),
+      "name one of them: oci:FOLDER:NAME");
 }
 
 }  // namespace
@@ -164,7 +164,8 @@ LayoutImage Layout::read_image(store::Blob found) const {
   const std::string system = config.value("os", std::string("linux"));
   const std::string architecture = config.value("architecture", std::string("amd64"));
   if (system != "linux" || architecture != "amd64") {
-    throw Error(ErrorCode::unsupported, fmt::format("the image is for {}/{}; Kiln runs linux/amd64", system, architecture),
+    throw Error(ErrorCode::unsupported,
+                fmt::format("the image is for {}/{}; Kiln runs linux/amd64", system, architecture),
                 "take the image that was built for linux/amd64");
   }
   return image;

@@ -3,8 +3,8 @@
 // libarchive converts pax headers between UTF-8 and the locale's character set, and loses names in the locale "C".
 #pragma once
 
-#include <clocale>
 #include <locale.h>
+#include <clocale>
 
 namespace kiln::oci {
 

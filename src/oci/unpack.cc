@@ -41,7 +41,9 @@ Error refused(const std::string& entry, const std::string& why) {
 Error failed(const std::string& entry) {
   const int code = errno;
   const bool full = code == ENOSPC || code == EDQUOT;
-  return {full ? ErrorCode::disk_full : code == EPERM || code == EACCES ? ErrorCode::denied : ErrorCode::io,
+  return {full                              ? ErrorCode::disk_full
+          : code == EPERM || code == EACCES ? ErrorCode::denied
+                                            : ErrorCode::io,
           fmt::format("unpacking '{}': {}", entry, std::strerror(code)),
           full ? "free some space, or move KILN_HOME" : ""};
 }
@@ -136,8 +138,7 @@ class Unpacker {
     open_how how{};
     how.flags = O_PATH | O_DIRECTORY | O_CLOEXEC;
     how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV;
-    host::FileDescriptor fd(
-        static_cast<int>(::syscall(SYS_openat2, root_.get(), name.c_str(), &how, sizeof how)));
+    host::FileDescriptor fd(static_cast<int>(::syscall(SYS_openat2, root_.get(), name.c_str(), &how, sizeof how)));
     if (fd) return fd;
     if (errno == ELOOP || errno == EXDEV) throw refused(name, "is a link, and other entries are below it");
     if (errno == ENOTDIR) throw refused(name, "goes through a name that is no folder");
@@ -286,9 +287,8 @@ class Unpacker {
   }
 
   void set_attributes(const std::string& name, int parent, const std::string& last, archive_entry* entry) {
-    if (options_.owners &&
-        ::fchownat(parent, last.c_str(), static_cast<uid_t>(archive_entry_uid(entry)),
-                   static_cast<gid_t>(archive_entry_gid(entry)), AT_SYMLINK_NOFOLLOW) != 0) {
+    if (options_.owners && ::fchownat(parent, last.c_str(), static_cast<uid_t>(archive_entry_uid(entry)),
+                                      static_cast<gid_t>(archive_entry_gid(entry)), AT_SYMLINK_NOFOLLOW) != 0) {
       throw failed(name);
     }
     const bool link = archive_entry_filetype(entry) == AE_IFLNK;

@@ -3,10 +3,10 @@
 // The archive is hostile until shown otherwise. Nothing outside the folder is ever written, also when other programs
 // would follow a link there: every name is resolved below the folder without following links (openat2). Refused, with
 // an Error that names the archive and the entry: absolute names and "..", names that go through a link, links that lead
-// out, an entry that comes twice (a folder may: the last one's mode holds), device nodes outside /dev (those in /dev are
-// left out: a machine has its own), attributes that would change how layers merge, more than `Limits` allows. A cut
-// archive or one that is no tar is Error(corrupt). Memory does not grow with the files' sizes. After an error the folder
-// holds part of the archive; whoever made it removes it.
+// out, an entry that comes twice (a folder may: the last one's mode holds), device nodes outside /dev (those in /dev
+// are left out: a machine has its own), attributes that would change how layers merge, more than `Limits` allows. A cut
+// archive or one that is no tar is Error(corrupt). Memory does not grow with the files' sizes. After an error the
+// folder holds part of the archive; whoever made it removes it.
 #pragma once
 
 #include <cstdint>
@@ -18,9 +18,9 @@
 namespace kiln::oci {
 
 struct Limits {
-  std::uint64_t bytes = std::uint64_t{64} << 30;    // of all files together, as they say and as they are
+  std::uint64_t bytes = std::uint64_t{64} << 30;  // of all files together, as they say and as they are
   std::uint64_t entries = 4'000'000;
-  std::uint64_t ratio = 500;                        // unpacked over packed, once `ratio_from` bytes are unpacked
+  std::uint64_t ratio = 500;  // unpacked over packed, once `ratio_from` bytes are unpacked
   std::uint64_t ratio_from = std::uint64_t{1} << 30;
 };
 

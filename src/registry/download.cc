@@ -49,6 +49,7 @@ struct Client::Progress {
     count(-static_cast<std::int64_t>(have));
     hash = Sha256();
     have = 0;
+    handed_to_disk = 0;
     resumed = false;
   }
   void append(std::string_view bytes) {
@@ -60,6 +61,13 @@ struct Client::Progress {
       left.remove_prefix(static_cast<std::size_t>(written));
     }
     have += bytes.size();
+    // The disk begins now what it would have to do at the end, all at once.
+    constexpr std::uint64_t kBehind = std::uint64_t{8} << 20;
+    if (have - handed_to_disk >= kBehind) {
+      ::sync_file_range(fd.get(), static_cast<off_t>(handed_to_disk), static_cast<off_t>(have - handed_to_disk),
+                        SYNC_FILE_RANGE_WRITE);
+      handed_to_disk = have;
+    }
     count(static_cast<std::int64_t>(bytes.size()));
   }
 
@@ -68,6 +76,7 @@ struct Client::Progress {
   host::FileDescriptor fd;
   Sha256 hash;
   std::uint64_t have = 0;
+  std::uint64_t handed_to_disk = 0;
   bool resumed = false;  // some of it is from an earlier process
   bool ranges = true;    // the registry answers a Range with what was asked for
 };

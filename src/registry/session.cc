@@ -123,6 +123,7 @@ http::Response Session::call(const Call& call) {
     const bool last = tries + 1 >= call.tries;
     try {
       http::Response answer = once(call);
+      answered_ = true;
       if (answer.status == 403) deny(call, answer);
       if (!tries_again(answer.status) || call.tries == 1) return answer;
       if (last) {
@@ -135,7 +136,8 @@ http::Response Session::call(const Call& call) {
       wait_before_next_try(tries, &answer);
     } catch (const Error& error) {
       const bool passes = error.code() == ErrorCode::unavailable || error.code() == ErrorCode::timeout;
-      if (!passes || last) throw;
+      // An address where nobody has answered yet is more often wrong than in trouble.
+      if (!passes || last || (tries > 0 && !answered_)) throw;
       wait_before_next_try(tries, nullptr);
     }
   }

@@ -5,6 +5,7 @@
 // is followed without them. Tokens are kept until shortly before they expire. Safe to use from several threads.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
@@ -87,6 +88,7 @@ class Session {
   std::mutex mutex_;        // over what follows
   std::mutex token_mutex_;  // one asks for a token at a time, the others then find it
   std::string origin_;
+  std::atomic<bool> answered_{false};                              // something has answered by this name
   bool basic_ = false;                                             // the registry asked for Basic
   std::map<std::string, Token> tokens_;                            // by scopes
   std::map<std::string, std::optional<Credentials>> credentials_;  // by repository

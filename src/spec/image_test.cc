@@ -236,7 +236,7 @@ struct Writer {
     return line;
   }
   std::string operator()(const RunCheck& check) const {
-    std::string line = "run " + join(check.commands, " && ");
+    std::string line = check.title.empty() ? "run " + join(check.commands, " && ") : check.title;
     if (check.status != 0) line += fmt::format(" status={}", check.status);
     if (!check.output.empty()) line += " output~" + shown(check.output);
     if (check.timeout != RunCheck{}.timeout) line += " within " + format_duration(check.timeout);

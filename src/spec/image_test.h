@@ -34,6 +34,7 @@ struct RunCheck {  // commands for /bin/sh -ec, as root
   int status = 0;
   std::string output{};  // a regular expression that is found in stdout
   Duration timeout = std::chrono::seconds(60);
+  std::string title{};  // what people read instead of the commands; says all that they say
 };
 struct BootCheck {  // from init's start until systemd has started all it was to
   Duration most{};

@@ -7,11 +7,12 @@
 #include "base/text.h"
 #include "catalog/catalog.h"
 #include "cli/command.h"
+#include "cli/places.h"
 
 namespace kiln::cli {
 namespace {
 
-nlohmann::json to_json(const catalog::Image& image) {
+nlohmann::json to_json(const catalog::Image& image, const std::vector<Running>& running) {
   nlohmann::json placements = nlohmann::json::array();
   for (const catalog::Placement& placement : image.placements) {
     placements.push_back({{"account", placement.account},
@@ -27,6 +28,12 @@ nlohmann::json to_json(const catalog::Image& image) {
           {"recipe", image.recipe.str()},
           {"base", image.base},
           {"size_bytes", image.size_bytes},
+          {"standing", to_string(image.standing)},
+          {"why", image.stood.why},
+          {"channels", image.channels},
+          {"tested", image.tests.empty() ? nlohmann::json() : nlohmann::json(image.tests.back().passed)},
+          {"signed_by", image.signed_by},
+          {"running", to_json(running)},
           {"placements", placements}};
 }
 
@@ -41,10 +48,12 @@ int run_images(Context& context, const std::vector<std::string>& words) {
   if (!parse(parser, "images", words)) return 0;
   ledger::Ledger ledger(context.ledger_folder(), context.clock, context.actor());
   std::vector<catalog::Image> images = catalog::Catalog(ledger).images(app);
+  // Where nobody answers, the catalog is listed all the same.
+  const Places places = images.empty() ? Places() : look_at_places(context);
   if (json) {
     nlohmann::json list = nlohmann::json::array();
-    for (const catalog::Image& image : images) list.push_back(to_json(image));
-    say_json({{"images", list}});
+    for (const catalog::Image& image : images) list.push_back(to_json(image, running(places, image)));
+    say_json({{"images", list}, {"not_reached", places.not_reached}});
     return 0;
   }
   if (images.empty()) {
@@ -52,12 +61,15 @@ int run_images(Context& context, const std::vector<std::string>& words) {
                      : fmt::format("no image of '{}' has been baked yet", app));
     return 0;
   }
-  say(fmt::format("{:<24} {:<12} {:<22} {:>8}  {:<8} {}", "IMAGE", "DIGEST", "AMI", "SIZE", "COMMIT", "BUILT"));
+  say(fmt::format("{:<24} {:<12} {:<22} {:>8}  {:<8} {:<24} {:<10} {:>7}  {}", "IMAGE", "DIGEST", "AMI", "SIZE", "COMMIT",
+                  "BUILT", "STANDING", "RUNNING", "CHANNELS"));
   for (const catalog::Image& image : images) {
-    say(fmt::format("{:<24} {:<12} {:<22} {:>8}  {:<8} {}", image.name(), image.digest.short_str(),
+    say(fmt::format("{:<24} {:<12} {:<22} {:>8}  {:<8} {:<24} {:<10} {:>7}  {}", image.name(), image.digest.short_str(),
                     image.placements.empty() ? "-" : image.placements.back().ami, format_bytes(image.size_bytes),
-                    image.commit.empty() ? "-" : image.commit.substr(0, 8), format_iso8601(image.built)));
+                    image.commit.empty() ? "-" : image.commit.substr(0, 8), format_iso8601(image.built),
+                    to_string(image.standing), instances_of(running(places, image)), join(image.channels, " ")));
   }
+  for (const std::string& place : places.not_reached) talk("  not reached: " + place);
   return 0;
 }
 

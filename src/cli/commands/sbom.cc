@@ -25,7 +25,7 @@ int run_sbom(Context& context, const std::vector<std::string>& words) {
   const std::string_view type = format == "spdx" ? proof::kSpdxType : proof::kCycloneDxType;
   std::optional<std::string> text = proof::find_document(store, subject, type);
   if (!text) {
-    prove_contents(context, store, subject);
+    prove_contents(store, subject, inventory_of(context, store, subject.digest));
     text = proof::find_document(store, subject, type);
   }
   if (output.empty()) {

@@ -7,6 +7,7 @@
 #include "bake/bake.h"
 #include "base/error.h"
 #include "cli/command.h"
+#include "cli/foreign_images.h"
 #include "cli/image_trial.h"
 #include "cli/session.h"
 #include "host/process.h"
@@ -56,7 +57,8 @@ int list_kept(Context& context, bool json) {
 }
 
 int test_image(Context& context, const TestOptions& asked) {
-  const spec::App app = load_app(context);
+  spec::App app = load_app(context);
+  read_foreign_source(app, context.folder);
   ledger::Ledger ledger(context.ledger_folder(), context.clock, context.actor());
   catalog::Catalog catalog(ledger);
   const catalog::Image image = wanted_image(context, app, catalog, asked.image);

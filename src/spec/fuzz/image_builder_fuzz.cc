@@ -17,9 +17,8 @@ std::string scripts_of(const std::string& text, bool recipe) {
   }
   std::string all;
   try {
-    const auto image = kiln::spec::read_image_builder(source, {"kiln.yaml", ""}, {}, [&](const std::string&) {
-      return text;
-    });
+    const auto image =
+        kiln::spec::read_image_builder(source, {"kiln.yaml", ""}, {}, [&](const std::string&) { return text; });
     for (const kiln::spec::Step& step : image.steps) {
       for (const auto& file : std::get<kiln::spec::RunStep>(step.action).files) all += file.content;
     }

@@ -57,7 +57,8 @@ void each_named(const Source& source, const Node& root, std::string_view key, co
 
 void check_type(const Source& source, const Node& node) {
   const std::string type = text_at(source, node, "type", "string");
-  if (type != "string") throw source.error(node.where, fmt::format("type '{}' is not known; AWSTOE has 'string'", type));
+  if (type != "string")
+    throw source.error(node.where, fmt::format("type '{}' is not known; AWSTOE has 'string'", type));
 }
 
 void add_constant(Document& document, const Node& name, std::string value) {
@@ -119,8 +120,7 @@ Loop read_loop(const Source& source, const Node& node) {
   loop.name = text_at(source, node, "name");
   const Node* each = node.find("forEach");
   const Node* range = node.find("for");
-  if ((each == nullptr) == (range == nullptr))
-    throw source.error(node.where, "a loop has either 'for' or 'forEach'");
+  if ((each == nullptr) == (range == nullptr)) throw source.error(node.where, "a loop has either 'for' or 'forEach'");
   if (range != nullptr) {
     loop.values = numbers(source, *range);
     return loop;

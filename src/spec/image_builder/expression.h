@@ -19,8 +19,8 @@ struct Scope {
 
 // A bash word that is `text`, whatever bytes it holds.
 std::string quoted(std::string_view text);
-// A bash word that becomes `text` with its expressions' values: parameters and constants at once, loops and outputs when
-// the script runs. Throws Error(usage) quoting `where` for a step or input that is not there.
+// A bash word that becomes `text` with its expressions' values: parameters and constants at once, loops and outputs
+// when the script runs. Throws Error(usage) quoting `where` for a step or input that is not there.
 std::string word(const Scope& scope, Location where, const std::string& text);
 // The same where the value must be known now: nullopt when it depends on what runs.
 std::optional<std::string> value_now(const Scope& scope, Location where, const std::string& text);

@@ -5,6 +5,7 @@
 
 #include <memory>
 
+#include "base/digest.h"
 #include "base/text.h"
 #include "spec/image_builder/document.h"
 #include "spec/image_builder/script.h"
@@ -36,6 +37,10 @@ exec unshare --mount --propagation private bash -c '
   exec chroot "$apart/root" bash "$@"
 ' kiln "$apart" /run/kiln/files/phase.sh
 )bash";
+
+// No line of a script is this.
+constexpr std::string_view kFileEnd = "KILN-END-OF-FILE-7d1f3a";
+constexpr Duration kTestTimeout = std::chrono::minutes(10);
 
 struct Component {
   std::string file;
@@ -86,8 +91,7 @@ Variables parameters_of(const Source& source, const Node& component) {
     if (!list->is_list() || value == nullptr)
       throw source.error(list->where, "'parameters' is a list of 'name' and 'value'");
     // The API has a list of exactly one text.
-    if (value->is_list() && value->entries.size() != 1)
-      throw source.error(value->where, "a parameter has one value");
+    if (value->is_list() && value->entries.size() != 1) throw source.error(value->where, "a parameter has one value");
     given.emplace_back(text_of(source, entry.value, "name"),
                        value->is_list() ? value->entries[0].value.text : value->text);
   }
@@ -142,9 +146,9 @@ Plan read_recipe_file(const std::string& file, const FileReader& read_file) {
     image_builder::only_keys(source, node, {"componentArn", "ComponentArn", "parameters", "Parameters"}, "a component");
     const std::string arn = text_of(source, node, "componentArn");
     if (arn.empty()) throw source.error(node.where, "a component needs 'componentArn'");
-    plan.components.push_back({find_component(source, node, component_name(source, node, arn), folder_of(file),
-                                              read_file),
-                               parameters_of(source, node)});
+    plan.components.push_back(
+        {find_component(source, node, component_name(source, node, arn), folder_of(file), read_file),
+         parameters_of(source, node)});
   }
   return plan;
 }
@@ -174,16 +178,16 @@ class Converter {
   static void check_phases(const Document& document) {
     for (const Phase& phase : document.phases) {
       if (phase.name == "build" || phase.name == "validate" || phase.name == "test") continue;
-      throw document.source.error(phase.where,
-                                  fmt::format("the phase '{}' is not run by Kiln; build, validate and test are",
-                                              phase.name),
-                                  "leave it out, or give its steps to one of these");
+      throw document.source.error(
+          phase.where, fmt::format("the phase '{}' is not run by Kiln; build, validate and test are", phase.name),
+          "leave it out, or give its steps to one of these");
     }
   }
 
   RunStep script_of(const Document& document, const Phase& phase, bool apart) const {
     RunStep run;
-    image_builder::ScriptOptions options{.working_folder = plan_.working_folder, .read_file = &read_file_, .callers = {}};
+    image_builder::ScriptOptions options{
+        .working_folder = plan_.working_folder, .read_file = &read_file_, .callers = {}};
     std::vector<StepFile> files;
     std::string script = write_script(document, phase, options, files);
     files.push_back({"phase.sh", std::move(script), 0755});
@@ -205,8 +209,19 @@ class Converter {
   }
 
   void add_test(const Document& document, ImageBuilderImage& image) const {
-    if (const Phase* phase = document.phase("test"))
-      image.tests.push_back({document.name, script_of(document, *phase, false)});
+    const Phase* phase = document.phase("test");
+    if (phase == nullptr) return;
+    const RunStep run = script_of(document, *phase, false);
+    // Nothing of the documents is in the image, so that the check brings its files with it.
+    std::string command = "files=$(mktemp -d)\n";
+    for (const StepFile& file : run.files)
+      command += fmt::format("cat >\"$files/{0}\" <<'{1}'\n{2}{1}\n", file.name, kFileEnd, file.content);
+    command += "status=0\nKILN_FILES=$files bash \"$files/phase.sh\" || status=$?\nrm -r \"$files\"\nexit $status";
+    RunCheck check;
+    check.timeout = kTestTimeout;
+    check.title = fmt::format("component {}: test ({})", document.name, sha256(command).short_str());
+    check.commands = {std::move(command)};
+    image.tests.push_back({where_, std::move(check)});
   }
 
   const Plan& plan_;

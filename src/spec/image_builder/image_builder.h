@@ -15,17 +15,11 @@
 
 namespace kiln::spec {
 
-// A phase `test`: it passes when its commands, run in a booted machine, all exit with 0.
-struct ImageBuilderTest {
-  std::string component;
-  RunStep run;
-};
-
 struct ImageBuilderImage {
   std::optional<Base> base;  // of the recipe's parentImage, when that is an AMI
   // The phases `build` of all components, then their phases `validate`, which change nothing.
   std::vector<Step> steps;
-  std::vector<ImageBuilderTest> tests;
+  ImageTest tests;  // the phases `test`, each a script that runs in a booted machine
 };
 
 // A file by its path relative to the app's folder, whole; throws Error(not_found).

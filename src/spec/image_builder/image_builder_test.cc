@@ -150,7 +150,8 @@ TEST_F(ImageBuilderTests, FilesAndFoldersAreMadeCopiedMovedAndDeleted) {
         action: CreateFile
         inputs:
           - {{path: {0}/list, content: "{{{{ build.List.outputs.files }}}} {{{{ build.Read.outputs.content }}}}"}}
-)", folder_.string())));
+)",
+                                        folder_.string())));
   EXPECT_EQ(ran.status, 0) << ran.output;
   EXPECT_EQ(content("b/one.txt"), fmt::format("$(touch {}/bad) 'quoted' \\n\n", folder_.string()));
   EXPECT_FALSE(fs::exists(folder_ / "bad"));
@@ -169,7 +170,8 @@ TEST_F(ImageBuilderTests, WhatIsThereStaysUnlessOverwritten) {
       - name: Keep
         action: CreateFile
         inputs: [{{path: {0}/file, content: new, overwrite: false}}]
-)", folder_.string())));
+)",
+                                        folder_.string())));
   EXPECT_EQ(ran.status, 1);
   EXPECT_THAT(ran.output, HasSubstr("is there already, and 'overwrite' is false"));
   EXPECT_EQ(content("file"), "old");
@@ -178,7 +180,8 @@ TEST_F(ImageBuilderTests, WhatIsThereStaysUnlessOverwritten) {
 TEST_F(ImageBuilderTests, OnFailureIsAbortContinueOrIgnore) {
   const auto failing = [&](const std::string& rule) {
     return run(build(R"(
-      - {name: Fail, action: ExecuteBash, onFailure: )" + rule + R"(, inputs: {commands: [exit 3]}}
+      - {name: Fail, action: ExecuteBash, onFailure: )" +
+                     rule + R"(, inputs: {commands: [exit 3]}}
       - {name: After, action: ExecuteBash, inputs: {commands: [echo went on]}}
 )"));
   };
@@ -200,13 +203,15 @@ TEST_F(ImageBuilderTests, AttemptsAreMadeUntilOneSucceeds) {
         action: ExecuteBash
         maxAttempts: 5
         inputs: {{commands: ["echo x >> {0}/tries; [ $(wc -l < {0}/tries) = 3 ]"]}}
-)", folder_.string())));
+)",
+                                        folder_.string())));
   EXPECT_EQ(ran.status, 0) << ran.output;
   EXPECT_EQ(content("tries"), "x\nx\nx\n");
 }
 
 TEST_F(ImageBuilderTests, AStepThatTakesTooLongIsEnded) {
-  const Ran ran = run(build("      - {name: Long, action: ExecuteBash, timeoutSeconds: 1, inputs: {commands: [sleep 60]}}\n"));
+  const Ran ran =
+      run(build("      - {name: Long, action: ExecuteBash, timeoutSeconds: 1, inputs: {commands: [sleep 60]}}\n"));
   EXPECT_EQ(ran.status, 1);
   EXPECT_THAT(ran.output, HasSubstr("it ran longer than 1 s"));
 }
@@ -242,7 +247,8 @@ phases:
         inputs: {commands: ["echo '{{ build.Text.outputs.stdout }};{{ build.Text[1].outputs.stdout }}'"]}
 )");
   EXPECT_EQ(ran.status, 0) << ran.output;
-  EXPECT_THAT(ran.output, HasSubstr("== build.Numbers (4)\nn0=4\n== build.Numbers (2)\nn1=2\n== build.Numbers (0)\nn2=0\n"));
+  EXPECT_THAT(ran.output,
+              HasSubstr("== build.Numbers (4)\nn0=4\n== build.Numbers (2)\nn1=2\n== build.Numbers (0)\nn2=0\n"));
   EXPECT_THAT(ran.output, HasSubstr("l0=x y\n"));
   EXPECT_THAT(ran.output, HasSubstr("l1=$z\n"));
   EXPECT_THAT(ran.output, HasSubstr("t0=a b\nt1=c;t1=c\n"));
@@ -289,7 +295,8 @@ TEST_F(ImageBuilderTests, ConditionsDecideWhatRuns) {
         loop: {{forEach: [1, 2]}}
         if: {{stringIsEmpty: ""}}
         inputs: {{commands: ["echo ran-e{{{{ loop.value }}}}"]}}
-)", folder_.string())));
+)",
+                                        folder_.string())));
   EXPECT_EQ(ran.status, 0) << ran.output;
   EXPECT_THAT(ran.output, HasSubstr("ran-a"));
   EXPECT_THAT(ran.output, HasSubstr("== build.B: skipped, by its condition"));
@@ -302,7 +309,8 @@ TEST_F(ImageBuilderTests, AnAssertionThatDoesNotHoldFails) {
   const auto asserting = [&](const std::string& value) {
     return run(build(R"(
       - {name: Say, action: ExecuteBash, inputs: {commands: [echo 2.1.1]}}
-      - {name: Is, action: Assert, inputs: {stringEquals: ')" + value + R"(', value: '{{ build.Say.outputs.stdout }}'}}
+      - {name: Is, action: Assert, inputs: {stringEquals: ')" +
+                     value + R"(', value: '{{ build.Say.outputs.stdout }}'}}
 )"));
   };
   EXPECT_EQ(asserting("2.1.1").status, 0);
@@ -348,14 +356,18 @@ schemaVersion: 1.0
 phases:
   - {name: build, steps: [{name: A, action: ExecuteBash, inputs: {commands: ["true"]}}]}
   - {name: validate, steps: [{name: B, action: ExecuteBash, inputs: {commands: ["true"]}}]}
-  - {name: test, steps: [{name: C, action: ExecuteBash, inputs: {commands: [exit 4]}}]}
+  - {name: test, steps: [{name: C, action: ExecuteBash, inputs: {commands: [echo of web; exit 4]}}]}
 )");
   ASSERT_EQ(image.steps.size(), 2U);
   EXPECT_EQ(std::get<RunStep>(image.steps[0].action).title, "component web: build");
   EXPECT_THAT(std::get<RunStep>(image.steps[1].action).commands[0], HasSubstr("apart.sh"));
   ASSERT_EQ(image.tests.size(), 1U);
-  EXPECT_EQ(image.tests[0].component, "web");
-  EXPECT_EQ(run_step(image.tests[0].run).status, 1);
+  EXPECT_THAT(image.tests[0].text(), testing::StartsWith("component web: test ("));
+  RunStep test;
+  test.files = {{"phase.sh", std::get<RunCheck>(image.tests[0].action).commands.at(0), 0755}};
+  const Ran ran = run_step(test);
+  EXPECT_EQ(ran.status, 1);
+  EXPECT_THAT(ran.output, HasSubstr("web"));
 }
 
 TEST_F(ImageBuilderTests, ARecipeNamesComponentsByArn) {
@@ -369,7 +381,8 @@ phases:
   "workingDirectory": "/var/tmp", "components": [
     {"componentArn": "arn:aws:imagebuilder:eu-west-1:123456789012:component/web/1.0.0/1",
      "parameters": [{"name": "Port", "value": ["8080"]}]}]})";
-  const ImageBuilderImage image = read(ImageBuilderSource{.recipe = "ib/recipe.json", .components = {}, .parameters = {}});
+  const ImageBuilderImage image =
+      read(ImageBuilderSource{.recipe = "ib/recipe.json", .components = {}, .parameters = {}});
   EXPECT_EQ(image.base, Base(AmiBase{.id = "ami-0123456789abcdef0", .owners = {}, .filters = {}}));
   EXPECT_THAT(run_step(std::get<RunStep>(image.steps.at(0).action)).output, HasSubstr("port 8080"));
   documents_.erase("ib/web.yaml");
@@ -408,17 +421,18 @@ TEST_F(ImageBuilderTests, MistakesAreQuoted) {
               HasSubstr("two steps are named 'A'"));
   EXPECT_THAT(refusal(build("      - {name: A, action: UpdateOS, loop: {for: {start: 1, end: 5, updateBy: -1}}}\n")),
               HasSubstr("does not end"));
-  EXPECT_THAT(refusal(build("      - {name: A, action: ExecuteBash, inputs: {commands: ['{{ build.B.outputs.x }}']}}\n")),
-              HasSubstr("no step 'B'"));
-  EXPECT_THAT(refusal(build("      - {name: A, action: ExecuteBash, inputs: {commands: ['{{ build.A.outputs.x }}']}}\n")),
-              HasSubstr("has not run yet"));
+  EXPECT_THAT(
+      refusal(build("      - {name: A, action: ExecuteBash, inputs: {commands: ['{{ build.B.outputs.x }}']}}\n")),
+      HasSubstr("no step 'B'"));
+  EXPECT_THAT(
+      refusal(build("      - {name: A, action: ExecuteBash, inputs: {commands: ['{{ build.A.outputs.x }}']}}\n")),
+      HasSubstr("has not run yet"));
   EXPECT_THAT(refusal("schemaVersion: 1.0\nparameters: [{P: {type: string}}]\n"
                       "phases: [{name: build, steps: [{name: A, action: UpdateOS}]}]\n"),
               HasSubstr("the parameter 'P' has no default"));
-  EXPECT_THAT(
-      refusal(build("      - {name: A, action: CreateFile, inputs: [{path: '{{ build.A.inputs[0].content }}', "
-                    "content: '{{ build.A.inputs[0].path }}'}]}\n")),
-      HasSubstr("in a circle"));
+  EXPECT_THAT(refusal(build("      - {name: A, action: CreateFile, inputs: [{path: '{{ build.A.inputs[0].content }}', "
+                            "content: '{{ build.A.inputs[0].path }}'}]}\n")),
+              HasSubstr("in a circle"));
 }
 
 }  // namespace

@@ -1,7 +1,7 @@
 // The functions of bash that scripts begin with: one for each action, and the running of a step.
 //
-// An action prints what it does, puts what it gives to others into `result`, and returns 0 or the status of what failed.
-// Only programs of Debian's smallest system are used, but by WebDownload.
+// An action prints what it does, puts what it gives to others into `result`, and returns 0 or the status of what
+// failed. Only programs of Debian's smallest system are used, but by WebDownload.
 #include "spec/image_builder/script.h"
 
 namespace kiln::spec::image_builder {

@@ -11,8 +11,8 @@
 namespace kiln::spec::image_builder {
 namespace {
 
-constexpr std::size_t kNestedMax = 3;     // documents that run documents, as AWSTOE allows
-constexpr int kConditionDepthMax = 4;     // likewise
+constexpr std::size_t kNestedMax = 3;  // documents that run documents, as AWSTOE allows
+constexpr int kConditionDepthMax = 4;  // likewise
 
 // An action whose inputs are texts: in this order they are the function's arguments.
 struct Input {
@@ -52,7 +52,11 @@ const std::vector<Action>& actions() {
       {"SetFilePermissions", {path, {"permissions", true}}},
       {"SetFolderPermissions", {path, {"permissions", true}, {"recursive", false, "false"}}},
       {"WebDownload",
-       {{"source", true}, {"destination", true}, overwrite, {"checksum"}, {"algorithm"},
+       {{"source", true},
+        {"destination", true},
+        overwrite,
+        {"checksum"},
+        {"algorithm"},
         {"ignoreCertificateErrors", false, "false"}}}};
   return known;
 }
@@ -105,8 +109,8 @@ class Writer {
     const std::string function = fmt::format("round_{}", ++count_);
     // A nested document must be known now, so its loop is unrolled.
     if (step.action == "ExecuteDocument" && step.loop) return write_unrolled(step, function);
-    body_ += fmt::format("\n# {}\n{}() {{\n{}}}\n", one_line(document_.source.at(step.where)), function,
-                         calls(scope, step));
+    body_ +=
+        fmt::format("\n# {}\n{}() {{\n{}}}\n", one_line(document_.source.at(step.where)), function, calls(scope, step));
     const std::string call = run_of(step, function);
     std::string run = step.loop ? looped(scope, *step.loop, step, call) : call;
     if (step.condition != nullptr) run = conditional(scope, step, run);
@@ -355,9 +359,10 @@ class Writer {
     static const std::vector<std::string> one_value = {"stringIsEmpty", "stringIsWhitespace", "fileExists",
                                                        "folderExists", "binaryExists"};
     static const std::vector<std::string> by_value = {
-        "stringEquals", "stringLessThan", "stringLessThanEquals", "stringGreaterThan", "stringGreaterThanEquals",
-        "patternMatches", "numberEquals", "numberLessThan", "numberLessThanEquals", "numberGreaterThan",
-        "numberGreaterThanEquals"};
+        "stringEquals",      "stringLessThan",          "stringLessThanEquals",
+        "stringGreaterThan", "stringGreaterThanEquals", "patternMatches",
+        "numberEquals",      "numberLessThan",          "numberLessThanEquals",
+        "numberGreaterThan", "numberGreaterThanEquals"};
     static const std::vector<std::string> by_path = {"fileMD5Equals", "fileSHA1Equals", "fileSHA256Equals",
                                                      "fileSHA512Equals"};
     if (depth > kConditionDepthMax)
@@ -400,8 +405,7 @@ class Writer {
     const std::string name = quoted(phase_.name + "." + step.name);
     if (wanted == "Execute") return run;
     if (wanted == "Skip") return fmt::format("skip {}\n", name);
-    if (wanted == "Abort")
-      return fmt::format("complain {}\": its condition says Abort\"\nexit 1\n", name);
+    if (wanted == "Abort") return fmt::format("complain {}\": its condition says Abort\"\nexit 1\n", name);
     throw error(node.find(key)->where, fmt::format("'{}' is Execute, Skip or Abort", key));
   }
 

@@ -1,0 +1,323 @@
+// kiln gc: lets go of images that nothing refers to, their AMIs, snapshots, template versions and bytes.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "catalog/gc.h"
+#include "cli/command.h"
+#include "cli/places.h"
+#include "cli/way_back.h"
+#include "host/lock.h"
+#include "store/store.h"
+#include "store/sweep.h"
+#include "wire/ec2.h"
+
+namespace kiln::cli {
+namespace {
+
+namespace ec2 = wire::ec2;
+using catalog::Fate;
+using catalog::Standing;
+
+// What one place says of who needs which image.
+class References {
+ public:
+  References(const Place& place, const catalog::View& view) : place_(place) {
+    for (const catalog::Image& image : view.images) {
+      if (image.standing == Standing::gone) continue;
+      for (const fleet::OwnImage* own : place.amis_of(image)) digests_.emplace(own->ami, image.digest);
+    }
+  }
+
+  std::vector<catalog::Reference> all() {
+    for (const fleet::UsingInstance& instance : place_.usage.instances) {
+      add(instance.ami, fmt::format("the instance {} is {} from {}", instance.id, instance.state, instance.ami));
+    }
+    for (const fleet::UsingGroup& group : place_.usage.groups) {
+      add(group.ami, fmt::format("the group {} launches {}", group.name, group.ami));
+    }
+    for (const fleet::UsingTemplate& version : place_.usage.templates) {
+      // Those of Kiln's templates count by their group, instances and way back.
+      if (!version.app.empty()) continue;
+      add(version.ami, fmt::format("the launch template {} version {} names {}", version.name, version.version,
+                                   version.ami));
+    }
+    for (const fleet::OwnImage& own : place_.usage.images) {
+      if (own.is_protected && own.tag(kTagProtected).empty()) add(own.ami, own.ami + " is protected from deregistration");
+    }
+    return references_;
+  }
+
+ private:
+  void add(const std::string& ami, const std::string& why) {
+    const auto found = digests_.find(ami);
+    if (found != digests_.end()) references_.push_back({found->second, why});
+  }
+
+  const Place& place_;
+  std::map<std::string, Digest> digests_;
+  std::vector<catalog::Reference> references_;
+};
+
+std::vector<std::string> other_regions(const Context& context) {
+  std::vector<std::string> others;
+  if (!std::filesystem::exists(context.home / "regions")) return others;
+  for (const std::string& name : host::list_folder(context.home / "regions")) {
+    if (name != kDefaultRegion && read_region_record(context, name)) others.push_back("the region " + name);
+  }
+  return others;
+}
+
+// The versions of Kiln's launch templates that name this AMI go with it. AWS keeps a default version: it moves first, to
+// one that launches something else.
+std::vector<std::string> template_versions_of(const Place& place, const std::string& ami) {
+  std::vector<std::string> named;
+  for (const fleet::UsingTemplate& version : place.usage.templates) {
+    if (version.ami == ami && !version.app.empty()) named.push_back(fmt::format("{} {}", version.name, version.version));
+  }
+  return named;
+}
+
+void delete_template_versions(Place& place, const std::string& ami) {
+  aws::Client& client = place.connection->client();
+  for (const fleet::UsingTemplate& version : place.usage.templates) {
+    if (version.ami != ami || version.app.empty()) continue;
+    if (version.is_default) {
+      const auto other = std::ranges::find_if(place.usage.templates, [&](const fleet::UsingTemplate& candidate) {
+        return candidate.id == version.id && candidate.is_latest && candidate.ami != ami;
+      });
+      if (other == place.usage.templates.end()) continue;
+      ec2::ModifyLaunchTemplateRequest move;
+      move.launch_template_id = version.id;
+      move.default_version = std::to_string(other->version);
+      client.call<ec2::ModifyLaunchTemplate>(move);
+    }
+    ec2::DeleteLaunchTemplateVersionsRequest request;
+    request.launch_template_id = version.id;
+    request.versions = {std::to_string(version.version)};
+    client.call<ec2::DeleteLaunchTemplateVersions>(request);
+  }
+}
+
+class Collection {
+ public:
+  Collection(Context& context, const catalog::GcRules& rules)
+      : context_(context),
+        ledger_(context.ledger_folder(), context.clock, context.actor()),
+        catalog_(ledger_),
+        store_(context.store_folder()),
+        places_(look_at_places(context)) {
+    facts_.view = catalog_.view();
+    facts_.now = context.clock.now();
+    facts_.not_reached = places_.not_reached;
+    for (const std::string& other : other_regions(context)) facts_.not_reached.push_back(other);
+    for (const Place& place : places_.reached) {
+      for (auto& reference : References(place, facts_.view).all()) facts_.references.push_back(std::move(reference));
+    }
+    for (const Kept& kept : kept_by_deployments(ledger_)) facts_.references.push_back({kept.digest, kept.why});
+    verdicts_ = catalog::plan_gc(facts_, rules);
+    swept_ = sweep(false);
+  }
+
+  void act() {
+    for (const catalog::Verdict& verdict : verdicts_) {
+      if (verdict.fate == Fate::put_aside) put_aside(verdict);
+    }
+    for (const catalog::Verdict& verdict : verdicts_) {
+      if (verdict.fate == Fate::remove) remove(verdict);
+    }
+    swept_ = sweep(true);
+  }
+
+  void undo(const std::string& reference) {
+    const catalog::Image image = catalog_.find(reference, app_here(context_));
+    if (image.standing != Standing::aside) {
+      throw Error(ErrorCode::conflict, fmt::format("{} was not put aside: it is {}", image.name(), to_string(image.standing)));
+    }
+    catalog_.record_standing(image, Standing::usable, "taken back by kiln gc --undo");
+    for (const Place& place : places_.reached) {
+      for (const fleet::OwnImage* own : place.amis_of(image)) {
+        if (own->state != "disabled") continue;
+        ec2::EnableImageRequest request;
+        request.image_id = own->ami;
+        place.connection->client().call<ec2::EnableImage>(request);
+      }
+    }
+    say(fmt::format("{} is back", image.name()));
+  }
+
+  void report(bool done) const {
+    for (const catalog::Verdict& verdict : verdicts_) {
+      say(fmt::format("{:<9} {:<24} {:>8}  {}{}", to_string(verdict.fate), verdict.image.name(),
+                      verdict.fate == Fate::remove ? format_bytes(bytes_of(verdict.image)) : "-", verdict.why,
+                      verdict.fate == Fate::remove ? in_aws(verdict.image) : ""));
+    }
+    say(fmt::format("{} {} in {} blobs of the store{}", done ? "freed" : "would free", format_bytes(swept_.bytes),
+                    swept_.blobs,
+                    swept_.young_bytes == 0
+                        ? ""
+                        : fmt::format("; {} more when they have rested for 2 hours", format_bytes(swept_.young_bytes))));
+    for (const std::string& place : facts_.not_reached) talk("  not reached, so what is placed stays: " + place);
+    if (!done && std::ranges::any_of(verdicts_, [](const auto& v) { return v.fate == Fate::put_aside || v.fate == Fate::remove; })) {
+      talk("  nothing was changed; next: kiln gc --yes");
+    }
+  }
+
+  nlohmann::json to_json(bool done) const {
+    nlohmann::json images = nlohmann::json::array();
+    for (const catalog::Verdict& verdict : verdicts_) {
+      images.push_back({{"image", verdict.image.name()},
+                        {"digest", verdict.image.digest.str()},
+                        {"fate", to_string(verdict.fate)},
+                        {"why", verdict.why},
+                        {"frees_bytes", verdict.fate == Fate::remove ? bytes_of(verdict.image) : 0},
+                        {"amis", amis_json(verdict.image)}});
+    }
+    return {{"done", done},
+            {"images", images},
+            {"freed_bytes", swept_.bytes},
+            {"freed_blobs", swept_.blobs},
+            {"young_bytes", swept_.young_bytes},
+            {"not_reached", facts_.not_reached}};
+  }
+
+ private:
+  std::uint64_t bytes_of(const catalog::Image& image) const {
+    const auto found = swept_.of_gone.find(image.digest);
+    return found == swept_.of_gone.end() ? 0 : found->second;
+  }
+
+  nlohmann::json amis_json(const catalog::Image& image) const {
+    nlohmann::json amis = nlohmann::json::array();
+    for (const Place& place : places_.reached) {
+      for (const fleet::OwnImage* own : place.amis_of(image)) {
+        amis.push_back({{"ami", own->ami},
+                        {"account", place.connection->account()},
+                        {"region", place.connection->region()},
+                        {"snapshots", own->snapshots},
+                        {"template_versions", template_versions_of(place, own->ami)},
+                        {"snapshot_gib_max", own->volume_gib}});
+      }
+    }
+    return amis;
+  }
+
+  std::string in_aws(const catalog::Image& image) const {
+    std::string text;
+    for (const auto& ami : amis_json(image)) {
+      text += fmt::format("; {} with {} snapshot(s) and {} template version(s)", ami["ami"].get<std::string>(),
+                          ami["snapshots"].size(), ami["template_versions"].size());
+    }
+    return text;
+  }
+
+  void put_aside(const catalog::Verdict& verdict) {
+    catalog_.record_standing(verdict.image, Standing::aside, verdict.why);
+    for (const Place& place : places_.reached) {
+      for (const fleet::OwnImage* own : place.amis_of(verdict.image)) {
+        if (own->state != "available") continue;
+        ec2::DisableImageRequest request;
+        request.image_id = own->ami;
+        place.connection->client().call<ec2::DisableImage>(request);
+      }
+    }
+  }
+
+  void remove(const catalog::Verdict& verdict) {
+    // Also without a grace nobody deploys it any more while it goes.
+    if (verdict.image.standing != Standing::aside) {
+      catalog_.record_standing(verdict.image, Standing::aside, verdict.why);
+    }
+    for (Place& place : places_.reached) {
+      for (const fleet::OwnImage* own : place.amis_of(verdict.image)) {
+        with_context(fmt::format("removing {} ({})", verdict.image.name(), own->ami), [&] {
+          aws::Client& client = place.connection->client();
+          delete_template_versions(place, own->ami);
+          if (own->is_protected) unprotect(client, own->ami);
+          ec2::DeregisterImageRequest request;
+          request.image_id = own->ami;
+          request.delete_associated_snapshots = true;
+          try {
+            client.call<ec2::DeregisterImage>(request);
+          } catch (const aws::AwsError& error) {
+            // Another version of the same content has taken it along.
+            if (!error.aws_code().starts_with("InvalidAMIID.")) throw;
+          }
+        });
+      }
+    }
+    catalog_.record_standing(verdict.image, Standing::gone, verdict.why);
+  }
+
+  // Also of images that an interrupted run has left.
+  store::Swept sweep(bool act) const {
+    store::SweepRequest request;
+    request.layer_notes = context_.home / "cache" / "layers";
+    request.now = context_.clock.now();
+    request.act = act;
+    std::set<Digest> needed;
+    for (const catalog::Verdict& verdict : verdicts_) {
+      if (verdict.fate != Fate::remove) needed.insert(verdict.image.digest);
+    }
+    for (const catalog::Image& image : facts_.view.images) {
+      if (!needed.contains(image.digest)) request.gone.insert(image.digest);
+    }
+    return store::sweep(store_, request);
+  }
+
+  Context& context_;
+  ledger::Ledger ledger_;
+  catalog::Catalog catalog_;
+  store::Store store_;
+  Places places_;
+  catalog::GcFacts facts_;
+  std::vector<catalog::Verdict> verdicts_;
+  store::Swept swept_;
+};
+
+Duration duration_of(const std::string& option, const std::string& text) {
+  try {
+    return parse_duration(text);
+  } catch (const Error&) {
+    throw Error(ErrorCode::usage, fmt::format("{} '{}' is no duration", option, text), "Write 30d, 12h or 0s.");
+  }
+}
+
+}  // namespace
+
+int run_gc(Context& context, const std::vector<std::string>& words) {
+  CLI::App parser;
+  bool json = false, yes = false;
+  catalog::GcRules rules;
+  std::string older = "30d", grace = "7d", undo;
+  parser.add_flag("--json", json);
+  parser.add_flag("--yes", yes);
+  parser.add_option("--keep", rules.keep);
+  parser.add_option("--older", older);
+  parser.add_option("--grace", grace);
+  parser.add_option("--undo", undo);
+  parser.add_option("app", rules.app);
+  if (!parse(parser, "gc", words)) return 0;
+  rules.older = duration_of("--older", older);
+  rules.grace = duration_of("--grace", grace);
+  host::make_folders(context.locks_folder());
+  const auto lock = host::FileLock::take(context.locks_folder() / "gc", "kiln gc", context.clock.now());
+  Collection collection(context, rules);
+  if (!undo.empty()) {
+    collection.undo(undo);
+    return 0;
+  }
+  if (yes) collection.act();
+  if (json) {
+    say_json(collection.to_json(yes));
+  } else {
+    collection.report(yes);
+  }
+  return 0;
+}
+
+}  // namespace kiln::cli

@@ -1,0 +1,158 @@
+// ForeignImages: sources to layers, and the memory of what was imported.
+#include "cli/foreign_images.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "base/error.h"
+#include "oci/dockerfile.h"
+#include "oci/import.h"
+#include "spec/image_builder/image_builder.h"
+
+namespace kiln::cli {
+namespace {
+
+using Json = nlohmann::json;
+
+// Of how imports are made; another number makes all of them anew.
+constexpr const char* kImportKind = "1";
+
+// What a root that was no machine's needs to be one: its own id, and host keys of its own, made at the first boot.
+constexpr const char* kFitForMachines = R"(
+: > /etc/machine-id
+chmod 0444 /etc/machine-id
+if ls /etc/ssh/ssh_host_* >/dev/null 2>&1; then
+  rm -f /etc/ssh/ssh_host_*
+  mkdir -p /etc/systemd/system/ssh.service.d
+  printf '[Service]\nExecStartPre=\nExecStartPre=/usr/bin/ssh-keygen -A\nExecStartPre=/usr/sbin/sshd -t\n' \
+    > /etc/systemd/system/ssh.service.d/kiln-host-keys.conf
+fi
+[ -e /etc/hosts ] || printf '127.0.0.1 localhost\n::1 localhost\n' > /etc/hosts
+)";
+
+host::Path imports_folder(const host::Path& home) { return home / "cache" / "imports"; }
+
+std::optional<std::vector<store::Blob>> remembered(const host::Path& file, const store::Store& store) {
+  if (!std::filesystem::exists(file)) return std::nullopt;
+  std::vector<store::Blob> layers;
+  try {
+    for (const Json& one : Json::parse(host::read_file(file))) {
+      layers.push_back({Digest::parse(one.at("digest").get<std::string>()), one.at("size").get<std::uint64_t>(),
+                        std::string(store::kErofsLayerType)});
+      if (!store.has(layers.back().digest)) return std::nullopt;
+    }
+  } catch (const Json::exception&) {
+    return std::nullopt;
+  }
+  return layers;
+}
+
+void remember(const host::Path& file, const std::vector<store::Blob>& layers) {
+  Json list = Json::array();
+  for (const store::Blob& layer : layers) list.push_back({{"digest", layer.digest.str()}, {"size", layer.size_bytes}});
+  host::make_folders(file.parent_path());
+  host::write_file(file, list.dump());
+}
+
+oci::Dockerfile dockerfile_of(const spec::DockerfileSource& source, const host::Path& folder) {
+  return {folder / source.file, folder / source.context, source.target, source.args};
+}
+
+// A failure about the source is one of kiln.yaml's line too.
+template <typename Act>
+auto at_line(const spec::App& app, Act&& act) -> decltype(act()) {
+  try {
+    return act();
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::usage && error.code() != ErrorCode::not_found) throw;
+    throw app.source.error(app.image.where, error.message(), error.next());
+  }
+}
+
+}  // namespace
+
+ForeignImages::ForeignImages(const Context& context, store::Store& store, bake::BaseImages* others,
+                             std::function<void(std::string_view)> on_output)
+    : context_(context), store_(store), others_(others), on_output_(std::move(on_output)) {}
+
+std::vector<store::Blob> ForeignImages::layers_of(const spec::App& app, const std::string& app_folder) {
+  const bool ours = std::holds_alternative<spec::DockerfileSource>(app.image.source) ||
+                    std::holds_alternative<spec::ArchiveBase>(app.image.base) ||
+                    std::holds_alternative<spec::OciBase>(app.image.base);
+  if (ours) return at_line(app, [&] { return import(app, app_folder); });
+  return others_ != nullptr ? others_->layers_of(app, app_folder) : std::vector<store::Blob>{};
+}
+
+std::vector<store::Blob> ForeignImages::import(const spec::App& app, const host::Path& folder) {
+  const auto* dockerfile = std::get_if<spec::DockerfileSource>(&app.image.source);
+  const auto* archive = std::get_if<spec::ArchiveBase>(&app.image.base);
+  const auto* image = std::get_if<spec::OciBase>(&app.image.base);
+  const Digest source = dockerfile != nullptr ? oci::inputs_of(dockerfile_of(*dockerfile, folder))
+                        : archive != nullptr  ? oci::source_of_archive(folder / archive->path)
+                                              : oci::source_of_oci(image->reference, folder, store_);
+  const Digest key = sha256(fmt::format("{} {} {}", kImportKind, app.image.source.index(), source.str()));
+  const host::Path file = imports_folder(context_.home) / (key.hex() + ".json");
+  if (const auto layers = remembered(file, store_)) return *layers;
+
+  oci::Imported imported;
+  std::string name;
+  if (dockerfile != nullptr) {
+    const auto work = store_.temporary();
+    oci::build(dockerfile_of(*dockerfile, folder), context_.home / "buildah", work->path() / "layout", on_output_);
+    imported = oci::import_oci("oci:layout:image", work->path(), store_);
+    name = dockerfile->file;
+  } else if (archive != nullptr) {
+    imported = oci::import_archive(folder / archive->path, store_);
+    name = archive->path;
+  } else {
+    imported = oci::import_oci(image->reference, folder, store_);
+    name = image->reference;
+  }
+  // A base without an init may get one from the steps above it; a Dockerfile has none.
+  if (dockerfile != nullptr) oci::require_init(imported, name);
+  remember(file, imported.layers);
+  return imported.layers;
+}
+
+Digest ForeignImages::keep_container(const spec::App& app, const host::Path& app_folder, const std::string& name) {
+  const auto* source = std::get_if<spec::DockerfileSource>(&app.image.source);
+  if (source == nullptr) {
+    throw app.source.error(app.image.where, "images of containers are built from a Dockerfile, and 'image' names none",
+                           "image: {dockerfile: ./Dockerfile}; kiln export writes a machine's image for containers");
+  }
+  return at_line(app, [&] {
+    const auto work = store_.temporary();
+    oci::build(dockerfile_of(*source, app_folder), context_.home / "buildah", work->path() / "layout", on_output_);
+    return oci::keep_container("oci:layout:image", work->path(), store_, name);
+  });
+}
+
+void read_foreign_source(spec::App& app, const host::Path& app_folder) {
+  if (const auto* builder = std::get_if<spec::ImageBuilderSource>(&app.image.source)) {
+    spec::ImageBuilderImage image =
+        spec::read_image_builder(*builder, app.source, app.image.where,
+                                 [&](const std::string& path) { return host::read_file(app_folder / path); });
+    const bool unnamed = app.image.base == spec::Base(spec::DebianBase{});
+    if (unnamed && !image.base) {
+      throw app.source.error(
+          app.image.where, "'image_builder' says nothing that Kiln can start from",
+          "write 'from' beside it, as 'from: debian:bookworm'; a recipe's parentImage may also be an AMI");
+    }
+    if (unnamed) app.image.base = *image.base;
+    for (spec::Step& step : image.steps) app.image.steps.push_back(std::move(step));
+    for (spec::ImageCheck& check : image.tests) app.image.test.push_back(std::move(check));
+  }
+  if (const auto* dockerfile = std::get_if<spec::DockerfileSource>(&app.image.source))
+    app.image.base = spec::OciBase{"dockerfile " + dockerfile->file};
+  if (std::holds_alternative<spec::ArchiveBase>(app.image.base) ||
+      std::holds_alternative<spec::OciBase>(app.image.base)) {
+    spec::RunStep fit;
+    fit.commands = {kFitForMachines};
+    fit.title = "fit for machines";
+    app.image.steps.push_back({.where = app.image.where, .action = std::move(fit)});
+  }
+}
+
+}  // namespace kiln::cli

@@ -1,0 +1,41 @@
+// ForeignImages: what `image:` of kiln.yaml may stand on that others made: root archives, OCI images, Dockerfiles, and
+// EC2 Image Builder's documents.
+#pragma once
+
+#include <functional>
+#include <string_view>
+
+#include "bake/base_images.h"
+#include "cli/context.h"
+#include "store/store.h"
+
+namespace kiln::cli {
+
+class ForeignImages : public bake::BaseImages {
+ public:
+  // All must outlive it. `others` serves the bases that are not here; `on_output` sees what buildah prints.
+  ForeignImages(const Context& context, store::Store& store, bake::BaseImages* others,
+                std::function<void(std::string_view)> on_output);
+
+  // An ArchiveBase, an OciBase, or a Dockerfile. What was imported before is found again by its content, in
+  // $KILN_HOME/cache/imports.
+  std::vector<store::Blob> layers_of(const spec::App& app, const std::string& app_folder) override;
+
+  // Builds the Dockerfile of `image.dockerfile` and keeps the image of a container in the store, named `name`.
+  // Throws Error(usage) when kiln.yaml has none.
+  Digest keep_container(const spec::App& app, const host::Path& app_folder, const std::string& name);
+
+ private:
+  std::vector<store::Blob> import(const spec::App& app, const host::Path& folder);
+
+  const Context& context_;
+  store::Store& store_;
+  bake::BaseImages* others_;
+  std::function<void(std::string_view)> on_output_;
+};
+
+// Reads the documents that `image.image_builder` or `image.dockerfile` names, and puts base and steps into the app. To
+// be called before a bake; does nothing for other recipes. Throws Error(usage) quoting the file at fault.
+void read_foreign_source(spec::App& app, const host::Path& app_folder);
+
+}  // namespace kiln::cli

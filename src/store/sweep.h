@@ -1,0 +1,33 @@
+// Sweep: what of a store nobody needs any more, by mark and sweep from index.json.
+//
+// Safe beside bakes: nothing that was written or used within `young` goes. A layer's note is read by a bake only after
+// its time was renewed, and a file is moved out of the way first and looked at again before it is deleted, so that a
+// renewal meanwhile brings it back. Interrupted anywhere, the next sweep goes on.
+#pragma once
+
+#include <map>
+#include <set>
+
+#include "base/time.h"
+#include "store/store.h"
+
+namespace kiln::store {
+
+struct SweepRequest {
+  std::set<Digest> gone;   // manifests that index.json shall not name any more; what has one of them as its subject goes too
+  host::Path layer_notes;  // a folder of files "<digest> <size>": a bake's notes of layers; empty: none
+  Time now{};
+  Duration young = std::chrono::hours(2);
+  bool act = false;  // false: only count
+};
+
+struct Swept {
+  std::uint64_t blobs = 0;
+  std::uint64_t bytes = 0;
+  std::uint64_t young_bytes = 0;            // that nobody needs, and that are too young to go
+  std::map<Digest, std::uint64_t> of_gone;  // bytes that only this manifest needs; shared ones count for the first
+};
+
+Swept sweep(const Store& store, const SweepRequest& request);
+
+}  // namespace kiln::store

@@ -1,0 +1,185 @@
+"""What others made becomes machines: Dockerfiles, OCI images, root archives, EC2 Image Builder's components; and back."""
+import io
+import json
+import pathlib
+import subprocess
+import tarfile
+import textwrap
+
+import world
+
+TAIL = """
+  writable: [/var/log/nginx, /var/lib/nginx]
+fleet:
+  size: 1
+  instance_type: t3.micro
+  listen: {port: 80, target_port: 80}
+  health: {path: /, interval: 5s}
+  grace: 3m
+environments:
+  local: {endpoint: local}
+"""
+
+COMPONENT = """
+name: greeting
+schemaVersion: 1.0
+parameters:
+  - Greeting: {type: string, default: hello}
+phases:
+  - name: build
+    steps:
+      - name: Ask
+        action: ExecuteBash
+        inputs: {commands: ["echo {{ Greeting }} from $(. /etc/os-release; echo $ID)"]}
+      - name: Write
+        action: CreateFile
+        loop: {name: file, forEach: [one, two]}
+        inputs:
+          - {path: "/srv/{{ file.value }}", content: "{{ build.Ask.outputs.stdout }} {{ file.index }}", permissions: "0640"}
+  - name: validate
+    steps:
+      - {name: Change, action: CreateFile, inputs: [{path: /srv/three}]}
+      - {name: Is, action: Assert, inputs: {fileExists: /srv/one}}
+  - name: test
+    steps:
+      - name: Booted
+        action: ExecuteBash
+        inputs:
+          commands:
+            - '[ "$(cat /srv/two)" = "servus from debian 1" ]'
+            - '[ ! -e /srv/three ] && [ "$(cat /proc/1/comm)" = systemd ]'
+"""
+
+
+class Imports(world.Story):
+    def make(self, name: str, image: str, files: dict[str, str]) -> pathlib.Path:
+        folder = self.kiln.home / name
+        folder.mkdir()
+        text = f"app: {name}\nimage:\n" + textwrap.indent(textwrap.dedent(image).strip(), "  ") + TAIL
+        for path, content in files.items() | {"kiln.yaml": text}.items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_text(content)
+        return folder
+
+    def refused(self, folder: pathlib.Path, *words: str) -> str:
+        result = self.kiln.run("bake", "--no-publish", *words, folder=folder, check=False)
+        self.assertIn(result.returncode, (1, 2), result.stdout)
+        return result.stderr
+
+    def bake(self, folder: pathlib.Path, *words: str) -> dict:
+        return json.loads(self.kiln.run("bake", "--no-publish", "--json", *words, folder=folder).stdout)
+
+    def export_web(self) -> str:
+        """The example's image as an OCI image, by its reference."""
+        self.bake(self.kiln.app)
+        self.kiln.run("export", "web@1.0.0", "--oci", str(self.kiln.home / "layout"), "--compression", "none")
+        return f"oci:{self.kiln.home}/layout:web-1.0.0"
+
+    def answer(self, folder: pathlib.Path, path: str) -> str | None:
+        self.kiln.run("region", "start", "--port", "0")
+        self.kiln.run("deploy", folder=folder)
+        url = json.loads(self.kiln.run("status", "--json", folder=folder).stdout)["url"]
+        return world.fetch(url.rstrip("/") + path)
+
+    def test_a_dockerfile_becomes_a_machine_and_a_container(self) -> None:
+        base = self.export_web()
+        folder = self.make("shop", f"""
+            dockerfile: {{file: Dockerfile, args: {{BASE: "{base}", GREETING: servus}}}}
+            version: 1.0.0
+            """, {"Dockerfile": "ARG BASE\nFROM $BASE\nARG GREETING=hi\nCOPY site/ /var/www/html/\n"
+                                "RUN echo $GREETING > /var/www/html/greeting && \\\n    rm /var/www/html/index.html\n",
+                  "site/page.html": "from a Dockerfile"})
+        first = self.bake(folder)
+        self.assertEqual(self.answer(folder, "/page.html"), "from a Dockerfile")
+        self.assertEqual(world.fetch(self.kiln_url(folder) + "/greeting"), "servus\n")
+        again = self.bake(folder)
+        self.assertEqual(again["digest"], first["digest"])
+
+        kept = json.loads(self.kiln.run("bake", "--container", "--json", folder=folder).stdout)
+        self.kiln.run("export", kept["name"], "--oci", str(self.kiln.home / "container.tar"), folder=folder)
+        config = subprocess.run(["skopeo", "inspect", "--config", f"oci-archive:{self.kiln.home}/container.tar:{kept['name']}"],
+                                capture_output=True, text=True, check=True, timeout=60).stdout
+        self.assertEqual(json.loads(config)["os"], "linux")
+
+    def kiln_url(self, folder: pathlib.Path) -> str:
+        return json.loads(self.kiln.run("status", "--json", folder=folder).stdout)["url"].rstrip("/")
+
+    def test_a_dockerfile_that_cannot_be_a_machine_says_why(self) -> None:
+        files = {"Dockerfile": "FROM scratch\nCOPY hello /hello\n", "hello": "x"}
+        folder = self.make("tiny", "dockerfile: Dockerfile\nversion: 1.0.0", files)
+        said = self.refused(folder)
+        self.assertIn("has no init", said)
+        self.assertIn("systemd-sysv", said)
+        self.kiln.run("bake", "--container", folder=folder)
+
+        (folder / "Dockerfile").write_text("FROM scratch\n\nCOPY missing /x\n")
+        self.assertIn("Dockerfile:3:", self.refused(folder))
+        (folder / "Dockerfile").write_text("FROM scratch\nCOPIE hello /\n")
+        self.assertIn("COPIE", self.refused(folder))
+        self.assertEqual(json.loads(self.kiln.run("images", "--json").stdout)["images"], [])
+
+    def test_an_oci_image_and_an_archive_are_bases(self) -> None:
+        base = self.export_web()
+        tar = self.kiln.home / "copy.tar"
+        subprocess.run(["skopeo", "copy", "-q", base, f"oci-archive:{tar}:web"], check=True, timeout=120)
+        folder = self.make("from-oci", f"from: {{oci: '{base}'}}\nversion: 1.0.0\nsteps:\n"
+                                       "  - copy: {from: page.html, to: /var/www/html/}", {"page.html": "on an OCI image"})
+        self.bake(folder)
+        self.assertEqual(self.answer(folder, "/page.html"), "on an OCI image")
+
+        layout = self.kiln.home / "layout"
+        index = json.loads((layout / "index.json").read_text())
+        manifest = json.loads(self.blob(layout, index["manifests"][0]["digest"]).read_text())
+        root = self.blob(layout, manifest["layers"][0]["digest"])
+        folder = self.make("from-tar", "from: {archive: root.tar}\nversion: 1.0.0\nsteps:\n"
+                                       "  - run: echo fine > /etc/from-an-archive", {})
+        (folder / "root.tar").symlink_to(root)
+        first = self.bake(folder)
+        for cached in (self.kiln.home / "cache/imports").iterdir():
+            cached.unlink()
+        self.assertEqual(self.bake(folder, "--no-cache")["digest"], first["digest"])
+
+    @staticmethod
+    def blob(layout: pathlib.Path, digest: str) -> pathlib.Path:
+        return layout / "blobs/sha256" / digest.removeprefix("sha256:")
+
+    def test_hostile_archives_change_nothing(self) -> None:
+        folder = self.make("evil", "from: {archive: root.tar}\nversion: 1.0.0\nsteps:\n  - run: 'true'", {})
+        outside = self.kiln.home / "outside"
+        outside.mkdir()
+        way = tarfile.TarInfo("way")
+        way.type, way.linkname = tarfile.SYMTYPE, str(outside)
+        for names, why in (([tarfile.TarInfo("../../up")], "has '..' in its name"),
+                           ([tarfile.TarInfo("/etc/passwd")], "has an absolute name"),
+                           ([way, tarfile.TarInfo("way/in")], "is a link, and other entries are below it"),
+                           ([tarfile.TarInfo("a"), tarfile.TarInfo("./a")], "comes twice")):
+            with tarfile.open(folder / "root.tar", "w") as tar:
+                for entry in names:
+                    tar.addfile(entry, io.BytesIO(b""))
+            self.assertIn(why, self.refused(folder))
+        (folder / "root.tar").write_bytes(b"not a tar")
+        self.assertIn("no whole tar archive", self.refused(folder))
+        self.assertEqual(list(outside.iterdir()), [])
+        self.assertEqual(json.loads(self.kiln.run("images", "--json").stdout)["images"], [])
+
+    def test_an_image_builder_component_is_baked_validated_and_tested(self) -> None:
+        folder = self.make("built", """
+            from: debian:bookworm
+            version: 1.0.0
+            image_builder: {components: [greeting.yaml], parameters: {Greeting: servus}}
+            """, {"greeting.yaml": COMPONENT})
+        self.kiln.run("region", "start", "--port", "0")
+        made = self.bake(folder)
+        self.assertIn("component greeting: test", json.dumps(made["test"]))
+        (folder / "greeting.yaml").write_text(COMPONENT.replace("fileExists: /srv/one", "fileExists: /srv/none"))
+        said = self.refused(folder)
+        self.assertIn("component greeting: validate", said)
+        self.assertIn("the assertion does not hold", said)
+        (folder / "greeting.yaml").write_text(COMPONENT.replace("action: Assert", "action: Reboot"))
+        said = self.refused(folder)
+        self.assertIn("greeting.yaml:20:", said)
+        self.assertIn("nothing is booted while an image is baked", said)
+
+
+if __name__ == "__main__":
+    world.unittest.main()
