@@ -149,6 +149,18 @@ void check_keys(const spec::App& app, const host::Path& app_folder) {
   }
 }
 
+// They would both write dpkg's database; said before either has run.
+void refuse_packages_beside(const spec::App& app, const std::vector<PlannedLayer>& plan, const PlannedLayer& layer) {
+  if (!std::holds_alternative<spec::PackagesStep>(layer.step->action)) return;
+  for (const std::size_t lower : layer.beside) {
+    if (!std::holds_alternative<spec::PackagesStep>(plan[lower].step->action)) continue;
+    throw app.source.error(layer.step->where,
+                           fmt::format("'{}' and '{}' do not wait for each other, and both write dpkg's database",
+                                       plan[lower].text, layer.text),
+                           "name the first in the second's 'after'");
+  }
+}
+
 void plan_base(const spec::App& app, const std::vector<store::Blob>& given, const LockFile* lock,
                std::vector<PlannedLayer>& plan) {
   if (given.empty()) {
@@ -197,6 +209,7 @@ std::vector<PlannedLayer> plan_layers(const spec::App& app, const host::Path& ap
     if (std::holds_alternative<spec::HostStep>(step.action)) continue;
     PlannedLayer layer{.step = &step, .text = step.text(), .below = {}, .inputs = {}, .recipe = {}};
     place(plan, layer);
+    refuse_packages_beside(app, plan, layer);
     if (const auto* copy = std::get_if<spec::CopyStep>(&step.action))
       layer.inputs = read_inputs(app, step, *copy, app_folder);
     layer.recipe = std::visit(StepHash{app, app_folder, layer.inputs}, step.action);

@@ -14,6 +14,7 @@
 #include <thread>
 
 #include "bake/bake.h"
+#include "bake/base_images.h"
 #include "bake/sandbox.h"
 #include "base/text.h"
 #include "host/process.h"
@@ -390,11 +391,29 @@ TEST_F(RealBake, ALockFileHoldsVersionsUntilItIsRenewedAndSaysWhatIsGone) {
   EXPECT_THAT(error.next(), HasSubstr("kiln bake --update"));
 }
 
+// What was baked before as the base of another: nothing of Debian is made again.
+class OfAnImage : public BaseImages {
+ public:
+  explicit OfAnImage(store::Image image) : image_(std::move(image)) {}
+  std::vector<store::Blob> layers_of(const spec::App& app, const std::string& /*app_folder*/) override {
+    EXPECT_EQ(app.image.base, spec::Base{spec::ImageBase{"web@1.0.0"}});
+    return image_.layers;
+  }
+
+ private:
+  store::Image image_;
+};
+
 TEST_F(RealBake, ACheckNamesTheFileThatTwoBakesMakeDifferently) {
   store::Store store(home_->path() / "home" / "store");
-  const spec::App app =
-      spec::parse_app(with_step("run: cat /proc/sys/kernel/random/uuid > /etc/id; echo same > /etc/same"));
-  const CheckResult result = check(app, app_folder_, store, clock_, options("home"));
+  OfAnImage base(run().image);
+  Options on_it = options("home");
+  on_it.base_images = &base;
+  const spec::App app = spec::parse_app(
+      "app: shop\nimage:\n  from: {image: web@1.0.0}\n  version: 1.0.0\n  steps:\n"
+      "    - run: cat /proc/sys/kernel/random/uuid > /etc/id; test -x /usr/sbin/nginx && echo same > /etc/same\n");
+  const CheckResult result = check(app, app_folder_, store, clock_, on_it);
+  EXPECT_EQ(result.baked.image.layers.size(), base.layers_of(app, "").size() + 1);
   ASSERT_EQ(result.differences.size(), 1U);
   EXPECT_EQ(result.differences[0].path, "/etc/id");
   EXPECT_EQ(result.differences[0].what, "content");

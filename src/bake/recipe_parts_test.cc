@@ -236,6 +236,12 @@ TEST_F(Parts, AfterSaysWhatAStepStandsOn) {
   EXPECT_TRUE(layers[5].beside.empty());
 }
 
+TEST_F(Parts, TwoStepsOfPackagesThatDoNotWaitAreRefusedBeforeTheyRun) {
+  const std::string steps = "    - {packages: [htop], name: a}\n    - {packages: [tree], after: []}\n";
+  EXPECT_THAT(failure([&] { plan_layers(app(steps), app_folder()); }).message(),
+              HasSubstr("kiln.yaml:6:8: 'packages htop' and 'packages tree' do not wait for each other"));
+}
+
 TEST_F(Parts, ARepositoryWithoutItsKeyIsQuoted) {
   const spec::App& recipe =
       app("    - packages: [htop]\n",

@@ -95,6 +95,10 @@ int run_bake(Context& context, const std::vector<std::string>& words) {
   if (from_packer) tell_notes(*from_packer, in_instance);
   read_foreign_source(app, context.folder);
   if (!in_instance) return bake_image(context, app, from_packer, asked);
+  if (!app.image.repositories.empty()) {
+    throw app.source.error(app.image.repositories.front().where, "'repositories' are not served in an instance",
+                           "Bake offline: kiln bake.");
+  }
   instance.environment = asked.environment;
   instance.json = asked.json;
   instance.verbose = asked.verbose;
