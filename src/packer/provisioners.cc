@@ -23,6 +23,7 @@ struct Reader {
   Build& build;
   std::size_t last_run = 0;   // index of the last step that runs in the image
   bool any_run = false;
+  bool after_host_step = false;  // which may make files that are not there yet
   bool carries = false;       // something lies in the carry since then
 
   void add_run(const Place& place, spec::RunStep step) {
@@ -51,7 +52,8 @@ std::string first_line(const std::vector<std::string>& lines) {
   for (const std::string& line : lines) {
     const std::string_view text = trim(line);
     if (text.empty() || text.starts_with('#') || text.starts_with("set ")) continue;
-    return std::string(text.substr(0, text.find('\n'))) + (lines.size() > 1 ? " .." : "");
+    const std::string line_shown(text.substr(0, std::min<std::size_t>(text.find('\n'), 60)));
+    return line_shown + (lines.size() > 1 || line_shown.size() < text.size() ? " .." : "");
   }
   return "nothing";
 }
@@ -203,7 +205,8 @@ void read_file_provisioner(Reader& reader, Settings& settings, const Place& plac
   const bool has_content = settings.has("content");
   const std::string written_to = settings.required("destination");
   const std::string direction = settings.text("direction", "upload");
-  settings.accept({"generated", "override", "pause_before", "timeout", "max_retries"});
+  const bool generated = settings.flag("generated", false) || reader.after_host_step;
+  settings.accept({"override", "pause_before", "timeout", "max_retries"});
   settings.finish();
   if (direction != "upload")
     throw settings.place("direction").error(fmt::format("the direction '{}' is not supported", direction), "there is no builder to download from; 'kiln bake' writes manifest and SBOM here");
@@ -218,7 +221,7 @@ void read_file_provisioner(Reader& reader, Settings& settings, const Place& plac
     const Place at = settings.place(one.empty() ? "sources" : "source");
     const std::string from = inside_folder(reader, source, at);
     const bool folder = reader.outside.files_below(source).has_value();
-    if (!folder && !reader.outside.read(source)) throw at.error(fmt::format("there is no file or folder '{}'", source));
+    if (!folder && !generated && !reader.outside.read(source)) throw at.error(fmt::format("there is no file or folder '{}'", source));
     spec::CopyStep copy;
     copy.from = from;
     copy.to = to;
@@ -267,6 +270,7 @@ void read_shell_local(Reader& reader, Settings& settings, const Place& place) {
       step.commands.push_back(shell_quoted(name.find('/') == std::string::npos ? "./" + name : name));
     }
   }
+  reader.after_host_step = true;
   reader.build.image.steps.push_back({.where = place.where, .action = step});
 }
 
