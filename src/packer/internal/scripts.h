@@ -30,6 +30,7 @@ for pair in tmp:/tmp lists:/var/lib/apt/lists; do
   from=/var/lib/kiln-carry/${pair%%:*}
   [ ! -d "$from" ] || cp -a "$from/." "${pair#*:}/"
 done
+chmod 1777 /tmp
 )sh";
 
 inline constexpr const char* kEnd = R"sh(#!/bin/sh
