@@ -23,7 +23,10 @@ systemctl is-active nginx
 TEMPLATE = r"""
 variable "endpoint" {}
 variable "greeting" { default = "made by either" }
-locals { page = templatefile("${path.root}/page.tpl", { greeting = var.greeting, colours = ["red", "green"] }) }
+locals {
+  colours = [for c in ["red", "green"] : upper(c)]
+  page    = "<p>${var.greeting}: %{for c in local.colours}${c};%{endfor}</p>"
+}
 source "amazon-ebs" "web" {
   custom_endpoint_ec2 = var.endpoint
   region        = "us-east-1"
@@ -81,7 +84,6 @@ class PackerBake(world.Story):
         self.folder = pathlib.Path(self.kiln.home) / "template"
         (self.folder / "files").mkdir(parents=True)
         (self.folder / "web.pkr.hcl").write_text(TEMPLATE)
-        (self.folder / "page.tpl").write_text("<p>${greeting}: %{for c in colours}${c};%{endfor}</p>")
         (self.folder / "install.sh").write_text(INSTALL)
         (self.folder / "files/app.conf").write_text("key = value\n")
 
@@ -135,7 +137,7 @@ class PackerBake(world.Story):
         packers = self.look_inside(self.by_packer())
         self.assertEqual(len(json.loads((self.folder / "manifest.json").read_text())["builds"]), 3, "each adds to Packer's file")
         ours = self.look_inside(kilns["ami"])
-        self.assertTrue(ours.startswith("<p>made by either: red;green;</p>"), ours[:300])
+        self.assertTrue(ours.startswith("<p>made by either: RED;GREEN;</p>"), ours[:300])
         for text in ("/opt/app/app.conf 640 root:www-data", "/opt/app/built 644", "\nnginx 1.", "== units\nactive"):
             self.assertIn(text, ours)
         self.assertEqual(ours.splitlines(), packers.splitlines())
