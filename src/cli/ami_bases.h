@@ -5,8 +5,8 @@
 #include <functional>
 #include <string_view>
 
-#include "bake/base_images.h"
 #include "bake/bake.h"
+#include "bake/base_images.h"
 #include "cli/context.h"
 #include "packer/template.h"
 #include "store/store.h"

@@ -36,7 +36,8 @@ class BakedBaseImages final : public region::ec2::BaseImages {
   std::map<std::string, std::vector<Done>> asked_;  // those that are being made → who waits
 };
 
-// Bakes Debian 12, or takes it from the cache; the manifest's digest. `home` is $KILN_HOME. Throws what `bake::bake` does.
+// Bakes Debian 12, or takes it from the cache; the manifest's digest. `home` is $KILN_HOME. Throws what `bake::bake`
+// does.
 Digest bake_debian_12(const host::Path& home, store::Store& store, host::Clock& clock,
                       std::function<void(const bake::Progress&)> on_progress);
 

@@ -26,7 +26,8 @@ void add_names(const fs::path& folder, const std::string& prefix, std::vector<st
       names.push_back(prefix + name);
     }
     if (names.size() > kFilesMax)
-      throw Error(ErrorCode::usage, fmt::format("{} holds more than {} files", folder.string(), kFilesMax), "name a smaller folder");
+      throw Error(ErrorCode::usage, fmt::format("{} holds more than {} files", folder.string(), kFilesMax),
+                  "name a smaller folder");
   }
 }
 
@@ -65,7 +66,8 @@ PackerBake read(Context& context, const packer::Request& request) {
   if (out.read.builds.size() > 1) {
     std::vector<std::string> names;
     for (const packer::Build& build : out.read.builds) names.push_back(build.name);
-    throw Error(ErrorCode::usage, fmt::format("{} has {} builds, and a bake makes one image", request.path, names.size()),
+    throw Error(ErrorCode::usage,
+                fmt::format("{} has {} builds, and a bake makes one image", request.path, names.size()),
                 "name one with -only ('only:' in kiln.yaml): " + join(names, ", "));
   }
   return out;
@@ -132,22 +134,28 @@ void tell_notes(const PackerBake& bake, bool in_instance) {
     for (const packer::PostProcessor& one : sequence) {
       using Kind = packer::PostProcessor::Kind;
       if (one.kind == Kind::docker_tag || one.kind == Kind::docker_push)
-        throw one.place.error("this bake makes a machine's image, which 'docker-tag' and 'docker-push' do not take", "remove it; kiln push brings images to a registry");
-      if (one.kind == Kind::checksum) talk("  'checksum' writes nothing: an AMI has no files, as with Packer; the image's digest is its checksum");
+        throw one.place.error("this bake makes a machine's image, which 'docker-tag' and 'docker-push' do not take",
+                              "remove it; kiln push brings images to a registry");
+      if (one.kind == Kind::checksum)
+        talk("  'checksum' writes nothing: an AMI has no files, as with Packer; the image's digest is its checksum");
     }
   }
   if (!bake.build().ami || in_instance) return;
   if (bake.build().offline) throw Error(*bake.build().offline);
   const packer::AmiWish& wish = *bake.build().ami;
-  if (!wish.copy_to.empty()) talk(fmt::format("  'ami_regions': the AMI is placed in one region; copies are made when it is deployed there ({})", join(wish.copy_to, ", ")));
+  if (!wish.copy_to.empty())
+    talk(fmt::format("  'ami_regions': the AMI is placed in one region; copies are made when it is deployed there ({})",
+                     join(wish.copy_to, ", ")));
   if (wish.encrypted) talk("  'encrypt_boot': the image is kept in the local store, as it is");
-  if (!wish.users.empty() || !wish.groups.empty()) talk("  'ami_users', 'ami_groups': nobody else is given the AMI: aws ec2 modify-image-attribute");
+  if (!wish.users.empty() || !wish.groups.empty())
+    talk("  'ami_users', 'ami_groups': nobody else is given the AMI: aws ec2 modify-image-attribute");
 }
 
 std::map<std::string, std::string> tags_of(const PackerBake& bake, const packer::SourceImage& source) {
   std::map<std::string, std::string> out;
   if (!bake.build().ami) return out;
-  for (const auto& [name, value] : bake.build().ami->tags) out[packer::finished(name, source)] = packer::finished(value, source);
+  for (const auto& [name, value] : bake.build().ami->tags)
+    out[packer::finished(name, source)] = packer::finished(value, source);
   return out;
 }
 

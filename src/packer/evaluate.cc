@@ -21,7 +21,8 @@ Value member_of(const Value& of, const std::string& name, const Place& place) {
   std::vector<std::string> names;
   for (const auto& [key, value] : of.members) names.push_back(key);
   const auto near = nearest(name, names);
-  throw place.error(fmt::format("there is no '{}' here{}", name, near ? fmt::format("; did you mean '{}'?", *near) : ""));
+  throw place.error(
+      fmt::format("there is no '{}' here{}", name, near ? fmt::format("; did you mean '{}'?", *near) : ""));
 }
 
 Value element_of(const Value& of, const Value& key, const Place& place) {
@@ -34,7 +35,8 @@ Value element_of(const Value& of, const Value& key, const Place& place) {
   const auto number = number_of(key);
   if (!number || *number != std::floor(*number)) throw place.error("a list's index must be a whole number");
   if (*number < 0 || *number >= static_cast<double>(of.items.size()))
-    throw place.error(fmt::format("the list has {} elements, none has the index {}", of.items.size(), *text_of(Value::of(*number))));
+    throw place.error(
+        fmt::format("the list has {} elements, none has the index {}", of.items.size(), *text_of(Value::of(*number))));
   return of.items.at(static_cast<std::size_t>(*number));
 }
 
@@ -124,8 +126,9 @@ Value Evaluator::text(const Expression& expression) {
     const Value value = evaluate(*part);
     const auto piece = text_of(value);
     if (!piece)
-      throw part->place.error(fmt::format("{} cannot be part of a string", to_string(value.kind)),
-                              value.is(Value::Kind::null) ? "" : "join(\", \", ..) or jsonencode(..) makes it a string");
+      throw part->place.error(
+          fmt::format("{} cannot be part of a string", to_string(value.kind)),
+          value.is(Value::Kind::null) ? "" : "join(\", \", ..) or jsonencode(..) makes it a string");
     out += *piece;
     if (out.size() > kWeightMax) throw part->place.error("this string becomes too long");
   }
@@ -238,7 +241,9 @@ Value Evaluator::loop(const Expression& expression) {
     const auto name = text_of(made_key);
     if (!name) throw made_key.place.error("a key must be a string");
     if (!expression.spread) {
-      if (object.find(*name) != nullptr) throw made_key.place.error(fmt::format("two elements have the key '{}'", *name), "'...' behind the value groups them");
+      if (object.find(*name) != nullptr)
+        throw made_key.place.error(fmt::format("two elements have the key '{}'", *name),
+                                   "'...' behind the value groups them");
       if (object.members.size() >= kMembersMax) throw expression.place.error("this object becomes too large");
       object.set(*name, std::move(made));
     } else {
@@ -269,8 +274,9 @@ Value Evaluator::binary(const Expression& expression) {
   if (what == "!=") return Value::of(!(left == right));
   const auto a = number_of(left), b = number_of(right);
   if (!a || !b)
-    throw expression.place.error(fmt::format("'{}' needs two numbers, here are {} and {}", what, to_string(left.kind), to_string(right.kind)),
-                                 "strings are put together with \"${a}${b}\"");
+    throw expression.place.error(
+        fmt::format("'{}' needs two numbers, here are {} and {}", what, to_string(left.kind), to_string(right.kind)),
+        "strings are put together with \"${a}${b}\"");
   if (what == "<") return Value::of(*a < *b);
   if (what == ">") return Value::of(*a > *b);
   if (what == "<=") return Value::of(*a <= *b);

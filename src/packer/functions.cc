@@ -15,13 +15,17 @@ namespace kiln::packer {
 
 std::string Call::text(std::size_t i) const {
   const auto text = text_of(at(i));
-  if (!text) throw place.error(fmt::format("argument {} of '{}' must be a string, it is {}", i + 1, name, to_string(at(i).kind)));
+  if (!text)
+    throw place.error(
+        fmt::format("argument {} of '{}' must be a string, it is {}", i + 1, name, to_string(at(i).kind)));
   return *text;
 }
 
 double Call::number(std::size_t i) const {
   const auto number = number_of(at(i));
-  if (!number) throw place.error(fmt::format("argument {} of '{}' must be a number, it is {}", i + 1, name, to_string(at(i).kind)));
+  if (!number)
+    throw place.error(
+        fmt::format("argument {} of '{}' must be a number, it is {}", i + 1, name, to_string(at(i).kind)));
   return *number;
 }
 
@@ -33,12 +37,15 @@ std::int64_t Call::whole(std::size_t i) const {
 }
 
 const std::vector<Value>& Call::list(std::size_t i) const {
-  if (!at(i).is(Value::Kind::list)) throw place.error(fmt::format("argument {} of '{}' must be a list, it is {}", i + 1, name, to_string(at(i).kind)));
+  if (!at(i).is(Value::Kind::list))
+    throw place.error(fmt::format("argument {} of '{}' must be a list, it is {}", i + 1, name, to_string(at(i).kind)));
   return at(i).items;
 }
 
 const Value::Members& Call::object(std::size_t i) const {
-  if (!at(i).is(Value::Kind::object)) throw place.error(fmt::format("argument {} of '{}' must be an object, it is {}", i + 1, name, to_string(at(i).kind)));
+  if (!at(i).is(Value::Kind::object))
+    throw place.error(
+        fmt::format("argument {} of '{}' must be an object, it is {}", i + 1, name, to_string(at(i).kind)));
   return at(i).members;
 }
 
@@ -46,7 +53,9 @@ namespace {
 
 using Map = std::map<std::string, Function>;
 
-bool empty(const Value& value) { return value.is(Value::Kind::null) || (value.is(Value::Kind::text) && value.text.empty()); }
+bool empty(const Value& value) {
+  return value.is(Value::Kind::null) || (value.is(Value::Kind::text) && value.text.empty());
+}
 
 void flatten_into(const Value& value, std::vector<Value>& out, const Place& place) {
   for (const Value& item : value.items) {
@@ -88,14 +97,16 @@ Value slice(const Call& call) {
   const auto& list = call.list(0);
   const std::int64_t from = call.whole(1), to = call.whole(2);
   if (from < 0 || to < from || to > static_cast<std::int64_t>(list.size()))
-    throw call.place.error(fmt::format("the list has {} elements, 'slice' wants those from {} to {}", list.size(), from, to));
+    throw call.place.error(
+        fmt::format("the list has {} elements, 'slice' wants those from {} to {}", list.size(), from, to));
   return Value::list({list.begin() + from, list.begin() + to});
 }
 
 Value element(const Call& call) {
   const auto& list = call.list(0);
   const std::int64_t index = call.whole(1);
-  if (list.empty() || index < 0) throw call.place.error("'element' needs a list that is not empty, and an index of 0 or more");
+  if (list.empty() || index < 0)
+    throw call.place.error("'element' needs a list that is not empty, and an index of 0 or more");
   return list.at(static_cast<std::size_t>(index) % list.size());
 }
 
@@ -103,7 +114,8 @@ Value lookup(const Call& call) {
   call.object(0);
   if (const Value* found = call.at(0).find(call.text(1))) return *found;
   if (call.arguments.size() > 2) return call.at(2);
-  throw call.place.error(fmt::format("the object has no '{}'", call.text(1)), "a third argument is the value for that case");
+  throw call.place.error(fmt::format("the object has no '{}'", call.text(1)),
+                         "a third argument is the value for that case");
 }
 
 Value keys(const Call& call, bool values) {
@@ -130,7 +142,8 @@ Value chunklist(const Call& call) {
   if (size < 1) throw call.place.error("'chunklist' needs a size of 1 or more");
   Value out = Value::list();
   for (const Value& item : call.list(0)) {
-    if (out.items.empty() || out.items.back().items.size() == static_cast<std::size_t>(size)) out.items.push_back(Value::list());
+    if (out.items.empty() || out.items.back().items.size() == static_cast<std::size_t>(size))
+      out.items.push_back(Value::list());
     out.items.back().items.push_back(item);
   }
   return out;
@@ -146,7 +159,8 @@ Value merge(const Call& call) {
 }
 
 Value zipmap(const Call& call) {
-  if (call.list(0).size() != call.list(1).size()) throw call.place.error("the two lists of 'zipmap' must be of one length");
+  if (call.list(0).size() != call.list(1).size())
+    throw call.place.error("the two lists of 'zipmap' must be of one length");
   Value out = Value::object();
   for (std::size_t i = 0; i < call.list(0).size(); ++i) out.set(text_of(call.list(0)[i]).value_or(""), call.list(1)[i]);
   return out;
@@ -154,7 +168,8 @@ Value zipmap(const Call& call) {
 
 Value extreme(const Call& call, bool largest) {
   double out = call.number(0);
-  for (std::size_t i = 1; i < call.arguments.size(); ++i) out = largest ? std::max(out, call.number(i)) : std::min(out, call.number(i));
+  for (std::size_t i = 1; i < call.arguments.size(); ++i)
+    out = largest ? std::max(out, call.number(i)) : std::min(out, call.number(i));
   return Value::of(out);
 }
 
@@ -233,7 +248,9 @@ void add_numbers(Map& map) {
   map["min"] = {1, kMany, [](const Call& call) { return extreme(call, false); }};
   map["pow"] = {2, 2, [](const Call& call) { return Value::of(std::pow(call.number(0), call.number(1))); }};
   map["log"] = {2, 2, [](const Call& call) { return Value::of(std::log(call.number(0)) / std::log(call.number(1))); }};
-  map["signum"] = {1, 1, [](const Call& call) { return Value::of(call.number(0) > 0 ? 1.0 : call.number(0) < 0 ? -1.0 : 0.0); }};
+  map["signum"] = {1, 1, [](const Call& call) {
+                     return Value::of(call.number(0) > 0 ? 1.0 : call.number(0) < 0 ? -1.0 : 0.0);
+                   }};
   map["parseint"] = {2, 2, parse_number};
 }
 
@@ -308,7 +325,8 @@ Value call_function(const std::string& name, std::vector<Value> arguments, Evalu
     std::vector<std::string> names = {"try", "can"};
     for (const auto& [known, function] : functions()) names.push_back(known);
     const auto near = nearest(name, names);
-    throw place.error(fmt::format("the function '{}' is not supported{}", name, near ? fmt::format("; did you mean '{}'?", *near) : ""),
+    throw place.error(fmt::format("the function '{}' is not supported{}", name,
+                                  near ? fmt::format("; did you mean '{}'?", *near) : ""),
                       "docs/packer.md lists the functions; a value from outside can be given with -var NAME=VALUE");
   }
   const Function& function = found->second;
@@ -316,7 +334,8 @@ Value call_function(const std::string& name, std::vector<Value> arguments, Evalu
     const std::string count = function.min == function.max ? fmt::format("{}", function.min)
                               : function.max == kMany      ? fmt::format("at least {}", function.min)
                                                            : fmt::format("{} to {}", function.min, function.max);
-    throw place.error(fmt::format("'{}' takes {} argument{}, here are {}", name, count, count == "1" ? "" : "s", arguments.size()));
+    throw place.error(
+        fmt::format("'{}' takes {} argument{}, here are {}", name, count, count == "1" ? "" : "s", arguments.size()));
   }
   return function.run(Call{name, std::move(arguments), evaluator, place});
 }

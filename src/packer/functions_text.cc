@@ -64,7 +64,8 @@ std::string re2_rewrite(const std::string& with, const RE2& re) {
       const std::string name = with.substr(begin, end - begin);
       const auto& names = re.NamedCapturingGroups();
       const auto number = names.contains(name) ? std::optional<std::int64_t>(names.at(name)) : parse_int(name);
-      if (number && *number >= 0 && *number <= std::min(9, re.NumberOfCapturingGroups())) out += fmt::format("\\{}", *number);
+      if (number && *number >= 0 && *number <= std::min(9, re.NumberOfCapturingGroups()))
+        out += fmt::format("\\{}", *number);
       i = braces ? end : end - 1;
     } else {
       out += with[i];
@@ -98,7 +99,8 @@ Value groups_of(const RE2& re, const std::vector<re2::StringPiece>& found) {
   if (found.size() == 1) return text(found[0]);
   if (!re.NamedCapturingGroups().empty()) {
     Value out = Value::object();
-    for (const auto& [name, number] : re.NamedCapturingGroups()) out.set(name, text(found.at(static_cast<std::size_t>(number))));
+    for (const auto& [name, number] : re.NamedCapturingGroups())
+      out.set(name, text(found.at(static_cast<std::size_t>(number))));
     return out;
   }
   Value out = Value::list();
@@ -112,20 +114,24 @@ Value regex(const Call& call, bool all) {
   std::vector<re2::StringPiece> found(static_cast<std::size_t>(pattern.re().NumberOfCapturingGroups()) + 1);
   Value out = Value::list();
   std::size_t at = 0;
-  while (at <= text.size() && pattern.re().Match(text, at, text.size(), RE2::UNANCHORED, found.data(), static_cast<int>(found.size()))) {
+  while (at <= text.size() &&
+         pattern.re().Match(text, at, text.size(), RE2::UNANCHORED, found.data(), static_cast<int>(found.size()))) {
     if (!all) return groups_of(pattern.re(), found);
     out.items.push_back(groups_of(pattern.re(), found));
     const auto end = static_cast<std::size_t>(found[0].data() - text.data()) + found[0].size();
     at = found[0].empty() ? end + 1 : end;
     if (out.items.size() > 4096) throw call.place.error("this finds too much");
   }
-  if (!all) throw call.place.error(fmt::format("'{}' does not match '{}'", call.text(0), text), "can(regex(..)) asks whether it does");
+  if (!all)
+    throw call.place.error(fmt::format("'{}' does not match '{}'", call.text(0), text),
+                           "can(regex(..)) asks whether it does");
   return out;
 }
 
 // Go's verbs: %s %d %q %v %x %X %o %b %f %e %g %t %%, with flags, width and precision.
 std::string format_one(const Call& call, char verb, const std::string& flags, std::size_t argument) {
-  if (argument >= call.arguments.size()) throw call.place.error(fmt::format("'{}' has fewer arguments than its format wants", call.name));
+  if (argument >= call.arguments.size())
+    throw call.place.error(fmt::format("'{}' has fewer arguments than its format wants", call.name));
   const auto padded = [&](const std::string& text) {
     std::string spec = flags.substr(0, flags.find('.'));
     const bool left = spec.find('-') != std::string::npos;
@@ -189,7 +195,8 @@ std::string format(const Call& call) {
     if (out.size() > kWeightMax) throw call.place.error("this string becomes too long");
     i = end;
   }
-  if (argument < call.arguments.size()) throw call.place.error(fmt::format("'{}' has more arguments than its format wants", call.name));
+  if (argument < call.arguments.size())
+    throw call.place.error(fmt::format("'{}' has more arguments than its format wants", call.name));
   return out;
 }
 
@@ -244,13 +251,15 @@ Value substr(const Call& call) {
   const auto size = static_cast<std::int64_t>(text.size());
   if (offset < 0) offset += size;
   if (offset < 0 || offset > size) return Value::of("");
-  return Value::of(text.substr(static_cast<std::size_t>(offset), length < 0 ? std::string::npos : static_cast<std::size_t>(length)));
+  return Value::of(
+      text.substr(static_cast<std::size_t>(offset), length < 0 ? std::string::npos : static_cast<std::size_t>(length)));
 }
 
 Value indent(const Call& call) {
   const std::int64_t count = call.whole(0);
   if (count < 0 || count > 1000) throw call.place.error("'indent' takes 0 to 1000 spaces");
-  return Value::of(replace_all(call.text(1), "\n", "\n" + std::string(static_cast<std::size_t>(count), ' '), call.place));
+  return Value::of(
+      replace_all(call.text(1), "\n", "\n" + std::string(static_cast<std::size_t>(count), ' '), call.place));
 }
 
 std::string title(std::string text) {
@@ -303,7 +312,8 @@ void add_text_functions(Map& map) {
   map["trim"] = {2, 2, [](const Call& call) { return Value::of(trimmed(call.text(0), call.text(1))); }};
   map["startswith"] = {2, 2, [](const Call& call) { return Value::of(call.text(0).starts_with(call.text(1))); }};
   map["endswith"] = {2, 2, [](const Call& call) { return Value::of(call.text(0).ends_with(call.text(1))); }};
-  map["strcontains"] = {2, 2, [](const Call& call) { return Value::of(call.text(0).find(call.text(1)) != std::string::npos); }};
+  map["strcontains"] = {
+      2, 2, [](const Call& call) { return Value::of(call.text(0).find(call.text(1)) != std::string::npos); }};
   map["trimprefix"] = {2, 2, [](const Call& call) {
                          const std::string text = call.text(0), prefix = call.text(1);
                          return Value::of(text.starts_with(prefix) ? text.substr(prefix.size()) : text);

@@ -17,22 +17,22 @@ using ExpressionPtr = std::unique_ptr<Expression>;
 
 struct Expression {
   enum class Kind {
-    literal,       // `value`
-    text,          // parts, one after the other as one string
-    name,          // `name`: the first word of a traversal
-    attribute,     // parts[0].name
-    index,         // parts[0][parts[1]]
-    splat,         // for each of parts[0]: parts[1], in which kind `item` stands for it
-    item,          // see splat
-    call,          // name(parts...), the last one spread when `spread`
-    list,          // [parts...]
-    object,        // parts: key, value, key, value..
-    for_list,      // parts: of, value, condition or null; name is the value's, second the key's or empty
-    for_object,    // parts: of, value, condition or null, key; grouped when `spread`
-    for_text,      // parts: of, body; "%{for}"
-    condition,     // parts[0] ? parts[1] : parts[2]
-    binary,        // parts[0] name parts[1]
-    unary,         // name parts[0]
+    literal,     // `value`
+    text,        // parts, one after the other as one string
+    name,        // `name`: the first word of a traversal
+    attribute,   // parts[0].name
+    index,       // parts[0][parts[1]]
+    splat,       // for each of parts[0]: parts[1], in which kind `item` stands for it
+    item,        // see splat
+    call,        // name(parts...), the last one spread when `spread`
+    list,        // [parts...]
+    object,      // parts: key, value, key, value..
+    for_list,    // parts: of, value, condition or null; name is the value's, second the key's or empty
+    for_object,  // parts: of, value, condition or null, key; grouped when `spread`
+    for_text,    // parts: of, body; "%{for}"
+    condition,   // parts[0] ? parts[1] : parts[2]
+    binary,      // parts[0] name parts[1]
+    unary,       // name parts[0]
   };
   Kind kind = Kind::literal;
   Place place{};

@@ -45,7 +45,8 @@ void known_attributes(const Block& block, const std::vector<std::string>& names)
   for (const Attribute& attribute : block.body.attributes) {
     if (std::ranges::find(names, attribute.name) != names.end()) continue;
     const auto near = nearest(attribute.name, names);
-    throw attribute.place.error(fmt::format("'{}' has no '{}'{}", block.type, attribute.name, near ? fmt::format("; did you mean '{}'?", *near) : ""));
+    throw attribute.place.error(fmt::format("'{}' has no '{}'{}", block.type, attribute.name,
+                                            near ? fmt::format("; did you mean '{}'?", *near) : ""));
   }
 }
 
@@ -53,7 +54,9 @@ void known_attributes(const Block& block, const std::vector<std::string>& names)
 Value converted(Value value, const Expression& type, const Place& place, int depth = 0) {
   if (depth > kDepthMax) throw type.place.error("this type is nested too deeply");
   if (value.is(Value::Kind::null)) return value;
-  const auto wrong = [&](const std::string& wanted) { return place.error(fmt::format("{} must be here, this is {}", wanted, to_string(value.kind))); };
+  const auto wrong = [&](const std::string& wanted) {
+    return place.error(fmt::format("{} must be here, this is {}", wanted, to_string(value.kind)));
+  };
   using Kind = Expression::Kind;
   // `type = "string"` is how it was written first.
   const std::string name = type.kind == Kind::literal && type.value.is(Value::Kind::text) ? type.value.text : type.name;
@@ -75,7 +78,9 @@ Value converted(Value value, const Expression& type, const Place& place, int dep
       return Value::of(*is);
     }
   }
-  if (type.kind != Kind::call || type.parts.size() != 1) throw type.place.error("this is not a type", "types are string, number, bool, list(..), set(..), map(..), object({..}), any");
+  if (type.kind != Kind::call || type.parts.size() != 1)
+    throw type.place.error("this is not a type",
+                           "types are string, number, bool, list(..), set(..), map(..), object({..}), any");
   const Expression& inner = *type.parts[0];
   if (name == "list" || name == "set") {
     if (!value.is(Value::Kind::list)) throw wrong("a list");
@@ -92,10 +97,13 @@ Value converted(Value value, const Expression& type, const Place& place, int dep
       value.set(key, converted(Value(*member), *inner.parts[i + 1], place, depth + 1));
     }
   } else if (name == "tuple" && inner.kind == Kind::list) {
-    if (!value.is(Value::Kind::list) || value.items.size() != inner.parts.size()) throw wrong(fmt::format("a list of {} elements", inner.parts.size()));
-    for (std::size_t i = 0; i < inner.parts.size(); ++i) value.items[i] = converted(std::move(value.items[i]), *inner.parts[i], place, depth + 1);
+    if (!value.is(Value::Kind::list) || value.items.size() != inner.parts.size())
+      throw wrong(fmt::format("a list of {} elements", inner.parts.size()));
+    for (std::size_t i = 0; i < inner.parts.size(); ++i)
+      value.items[i] = converted(std::move(value.items[i]), *inner.parts[i], place, depth + 1);
   } else {
-    throw type.place.error(fmt::format("there is no type '{}'", name), "types are string, number, bool, list(..), set(..), map(..), object({..}), any");
+    throw type.place.error(fmt::format("there is no type '{}'", name),
+                           "types are string, number, bool, list(..), set(..), map(..), object({..}), any");
   }
   return value;
 }
@@ -103,7 +111,11 @@ Value converted(Value value, const Expression& type, const Place& place, int dep
 class HclTemplate {
  public:
   HclTemplate(const Request& request, const Outside& outside)
-      : request_(request), outside_(outside), evaluator_(outside, [this](const std::string& root, const std::string& member, const Place& place) { return look(root, member, place); }) {}
+      : request_(request),
+        outside_(outside),
+        evaluator_(outside, [this](const std::string& root, const std::string& member, const Place& place) {
+          return look(root, member, place);
+        }) {}
 
   RawTemplate read() {
     std::vector<std::string> automatic;
@@ -133,7 +145,8 @@ class HclTemplate {
   std::shared_ptr<const spec::Source> load(const std::string& name) const {
     const auto file = outside_.read(name);
     if (!file) throw Error(ErrorCode::usage, fmt::format("there is no file '{}'", name));
-    if (file->content.size() > kTemplateBytesMax) throw Error(ErrorCode::usage, fmt::format("'{}' is larger than {}", name, format_bytes(kTemplateBytesMax)));
+    if (file->content.size() > kTemplateBytesMax)
+      throw Error(ErrorCode::usage, fmt::format("'{}' is larger than {}", name, format_bytes(kTemplateBytesMax)));
     return std::make_shared<spec::Source>(spec::Source{name, file->content});
   }
 
@@ -150,7 +163,9 @@ class HclTemplate {
     for (const std::string& name : *names) {
       if (name.find('/') != std::string::npos) continue;
       const std::string path = folder_ + "/" + name;
-      if (name.ends_with(".pkr.json")) throw Error(ErrorCode::usage, fmt::format("'{}': HCL2 written as JSON is not supported", path), "write it as .pkr.hcl");
+      if (name.ends_with(".pkr.json"))
+        throw Error(ErrorCode::usage, fmt::format("'{}': HCL2 written as JSON is not supported", path),
+                    "write it as .pkr.hcl");
       if (name.ends_with(".pkr.hcl")) out.push_back(path);
       if (name.ends_with(".auto.pkrvars.hcl") || name.ends_with(".auto.pkrvars.json")) automatic.push_back(path);
     }
@@ -159,16 +174,20 @@ class HclTemplate {
   }
 
   void declare(const Body& body) {
-    if (!body.attributes.empty()) throw body.attributes.front().place.error(fmt::format("'{}' must be in a block", body.attributes.front().name), "variables' values are in *.pkrvars.hcl, given with -var-file");
+    if (!body.attributes.empty())
+      throw body.attributes.front().place.error(fmt::format("'{}' must be in a block", body.attributes.front().name),
+                                                "variables' values are in *.pkrvars.hcl, given with -var-file");
     for (const Block& block : body.blocks) {
       if (block.type == "variable") {
         declare_variable(block);
       } else if (block.type == "variables") {
         labels(block, 0, "variables { .. }");
-        for (const Attribute& one : block.body.attributes) add_variable(one.name, {.place = one.place, .fallback = one.expression.get()});
+        for (const Attribute& one : block.body.attributes)
+          add_variable(one.name, {.place = one.place, .fallback = one.expression.get()});
       } else if (block.type == "locals") {
         labels(block, 0, "locals { .. }");
-        for (const Attribute& one : block.body.attributes) add_local(one.name, {.expression = one.expression.get(), .place = one.place});
+        for (const Attribute& one : block.body.attributes)
+          add_local(one.name, {.expression = one.expression.get(), .place = one.place});
       } else if (block.type == "local") {
         declare_local(block);
       } else if (block.type == "source") {
@@ -176,8 +195,11 @@ class HclTemplate {
       } else if (block.type == "data") {
         declare_data(block);
       } else if (block.type != "build" && block.type != "packer") {
-        const auto near = nearest(block.type, {"variable", "variables", "local", "locals", "source", "data", "build", "packer"});
-        throw block.place.error(fmt::format("a template has no '{}'{}", block.type, near ? fmt::format("; did you mean '{}'?", *near) : ""), "docs/packer.md lists what Kiln knows");
+        const auto near =
+            nearest(block.type, {"variable", "variables", "local", "locals", "source", "data", "build", "packer"});
+        throw block.place.error(
+            fmt::format("a template has no '{}'{}", block.type, near ? fmt::format("; did you mean '{}'?", *near) : ""),
+            "docs/packer.md lists what Kiln knows");
       }
     }
   }
@@ -188,7 +210,8 @@ class HclTemplate {
     Variable variable{.place = block.place};
     if (const Attribute* type = block.body.find("type")) variable.type = type->expression.get();
     if (const Attribute* fallback = block.body.find("default")) variable.fallback = fallback->expression.get();
-    if (const Attribute* sensitive = block.body.find("sensitive")) variable.sensitive = boolean_of(evaluator_.evaluate(*sensitive->expression)).value_or(false);
+    if (const Attribute* sensitive = block.body.find("sensitive"))
+      variable.sensitive = boolean_of(evaluator_.evaluate(*sensitive->expression)).value_or(false);
     for (const Block& inner : block.body.blocks) {
       if (inner.type != "validation") throw inner.place.error(fmt::format("'variable' has no block '{}'", inner.type));
       known_attributes(inner, {"condition", "error_message"});
@@ -214,19 +237,22 @@ class HclTemplate {
     const Attribute* sensitive = block.body.find("sensitive");
     add_local(block.labels[0], {.expression = &required(block, "expression"),
                                 .place = block.place,
-                                .sensitive = sensitive != nullptr && boolean_of(evaluator_.evaluate(*sensitive->expression)).value_or(false)});
+                                .sensitive = sensitive != nullptr &&
+                                             boolean_of(evaluator_.evaluate(*sensitive->expression)).value_or(false)});
   }
 
   void declare_source(const Block& block) {
     labels(block, 2, "source \"amazon-ebs\" \"name\" { .. }");
     const std::string key = block.labels[0] + "." + block.labels[1];
-    if (!declared_.emplace(key, Source{block.labels[0], &block}).second) throw block.place.error(fmt::format("the source '{}' is here twice", key));
+    if (!declared_.emplace(key, Source{block.labels[0], &block}).second)
+      throw block.place.error(fmt::format("the source '{}' is here twice", key));
   }
 
   void declare_data(const Block& block) {
     labels(block, 2, "data \"amazon-ami\" \"name\" { .. }");
     if (block.labels[0] != "amazon-ami")
-      throw block.place.error(fmt::format("the data source '{}' is not supported", block.labels[0]), "there is amazon-ami; give other values as variables: -var NAME=VALUE");
+      throw block.place.error(fmt::format("the data source '{}' is not supported", block.labels[0]),
+                              "there is amazon-ami; give other values as variables: -var NAME=VALUE");
     if (!data_.emplace(block.labels[1], &block).second) throw block.place.error("this data source is here twice");
   }
 
@@ -244,7 +270,10 @@ class HclTemplate {
         std::vector<std::string> names;
         for (const auto& [known, variable] : variables_) names.push_back(known);
         const auto near = nearest(name, names);
-        throw Error(ErrorCode::usage, fmt::format("-var {}: the template has no such variable{}", name, near ? fmt::format("; did you mean '{}'?", *near) : ""), "it has: " + join(names, ", "));
+        throw Error(ErrorCode::usage,
+                    fmt::format("-var {}: the template has no such variable{}", name,
+                                near ? fmt::format("; did you mean '{}'?", *near) : ""),
+                    "it has: " + join(names, ", "));
       }
       found->second.given = from_text(name, found->second, value);
     }
@@ -252,10 +281,13 @@ class HclTemplate {
 
   // A string's value is taken as it is; other types are written as in a template.
   Value from_text(const std::string& name, const Variable& variable, const std::string& text) {
-    const bool typed = variable.type != nullptr && !(variable.type->kind == Expression::Kind::name && (variable.type->name == "string" || variable.type->name == "any"));
-    const bool text_default = variable.fallback == nullptr || variable.fallback->kind == Expression::Kind::literal || variable.fallback->kind == Expression::Kind::text;
+    const bool typed = variable.type != nullptr && !(variable.type->kind == Expression::Kind::name &&
+                                                     (variable.type->name == "string" || variable.type->name == "any"));
+    const bool text_default = variable.fallback == nullptr || variable.fallback->kind == Expression::Kind::literal ||
+                              variable.fallback->kind == Expression::Kind::text;
     if (!typed && (variable.type != nullptr || text_default)) return Value::of(text);
-    if (typed && variable.type->kind == Expression::Kind::literal && variable.type->value.text == "string") return Value::of(text);
+    if (typed && variable.type->kind == Expression::Kind::literal && variable.type->value.text == "string")
+      return Value::of(text);
     auto source = std::make_shared<spec::Source>(spec::Source{"-var " + name, text});
     out_.files.push_back(source);
     const ExpressionPtr expression = read_hcl_expression(*source);
@@ -277,7 +309,8 @@ class HclTemplate {
     const Body body = read_hcl(*source);
     if (!body.blocks.empty()) throw body.blocks.front().place.error("a variable file has no blocks");
     for (const Attribute& one : body.attributes) {
-      if (const auto found = variables_.find(one.name); found != variables_.end()) found->second.given = evaluator_.evaluate(*one.expression);
+      if (const auto found = variables_.find(one.name); found != variables_.end())
+        found->second.given = evaluator_.evaluate(*one.expression);
     }
   }
 
@@ -288,7 +321,9 @@ class HclTemplate {
         variable.given = evaluator_.evaluate(*variable.fallback);
         evaluator_.allow_environment(false);
       }
-      if (!variable.given) throw variable.place.error(fmt::format("the variable '{}' needs a value", name), fmt::format("give it: -var {}=VALUE", name));
+      if (!variable.given)
+        throw variable.place.error(fmt::format("the variable '{}' needs a value", name),
+                                   fmt::format("give it: -var {}=VALUE", name));
       if (variable.type != nullptr) {
         const Place place = variable.given->place.source == nullptr ? variable.place : variable.given->place;
         variable.given = converted(*variable.given, *variable.type, place);
@@ -315,7 +350,8 @@ class HclTemplate {
     if (root == "var") {
       const auto found = variables_.find(member);
       if (found != variables_.end() && found->second.given) return *found->second.given;
-      if (found != variables_.end()) throw place.error("a variable's default cannot use another variable", "use a local");
+      if (found != variables_.end())
+        throw place.error("a variable's default cannot use another variable", "use a local");
       throw unknown("variable", member, variables_, place);
     }
     if (root == "local") return local_value(member, place);
@@ -329,7 +365,9 @@ class HclTemplate {
     if (root == "source" || root == "build") {
       const auto found = build_values_.find(root + "." + member);
       if (found != build_values_.end()) return Value::of(found->second);
-      throw place.error(fmt::format("'{}.{}' has no value here", root, member), "there are source.name, source.type, build.name, build.ID, build.Host, build.User and build.PackerRunUUID, in provisioners");
+      throw place.error(fmt::format("'{}.{}' has no value here", root, member),
+                        "there are source.name, source.type, build.name, build.ID, build.Host, build.User and "
+                        "build.PackerRunUUID, in provisioners");
     }
     return std::nullopt;
   }
@@ -339,7 +377,8 @@ class HclTemplate {
     std::vector<std::string> names;
     for (const auto& [known, value] : map) names.push_back(known);
     const auto near = nearest(name, names);
-    return place.error(fmt::format("there is no {} '{}'{}", kind, name, near ? fmt::format("; did you mean '{}'?", *near) : ""));
+    return place.error(
+        fmt::format("there is no {} '{}'{}", kind, name, near ? fmt::format("; did you mean '{}'?", *near) : ""));
   }
 
   Value local_value(const std::string& name, const Place& place) {
@@ -367,9 +406,12 @@ class HclTemplate {
   Value settings_of(const Body& body, int depth) {
     if (depth > kDepthMax) throw body.blocks.front().place.error("this is nested too deeply");
     Value out = Value::object();
-    for (const Attribute& attribute : body.attributes) out.set(attribute.name, evaluator_.evaluate(*attribute.expression)).place = attribute.place;
+    for (const Attribute& attribute : body.attributes)
+      out.set(attribute.name, evaluator_.evaluate(*attribute.expression)).place = attribute.place;
     for (const Block& block : body.blocks) {
-      if (block.type == "dynamic") throw block.place.error("'dynamic' blocks are not supported", "write the blocks out, or use the attribute: tags = { for .. }");
+      if (block.type == "dynamic")
+        throw block.place.error("'dynamic' blocks are not supported",
+                                "write the blocks out, or use the attribute: tags = { for .. }");
       Value inner = settings_of(block.body, depth + 1);
       inner.place = block.place;
       Value* before = nullptr;
@@ -399,20 +441,26 @@ class HclTemplate {
   void read_build(const Block& block) {
     known_attributes(block, {"name", "description", "sources"});
     std::string build_name;
-    if (const Attribute* name = block.body.find("name")) build_name = text_of(evaluator_.evaluate(*name->expression)).value_or("");
+    if (const Attribute* name = block.body.find("name"))
+      build_name = text_of(evaluator_.evaluate(*name->expression)).value_or("");
     std::vector<Wanted> wanted;
     if (const Attribute* sources = block.body.find("sources")) {
       const Value list = evaluator_.evaluate(*sources->expression);
       if (!list.is(Value::Kind::list)) throw sources->place.error("'sources' must be a list");
-      for (const Value& item : list.items) wanted.push_back({text_of(item).value_or(""), "", nullptr, item.place.source == nullptr ? sources->place : item.place});
+      for (const Value& item : list.items)
+        wanted.push_back(
+            {text_of(item).value_or(""), "", nullptr, item.place.source == nullptr ? sources->place : item.place});
     }
     for (const Block& inner : block.body.blocks) {
       if (inner.type != "source") continue;
       labels(inner, 1, "source \"amazon-ebs.name\" { .. }");
       const Attribute* name = inner.body.find("name");
-      wanted.push_back({inner.labels[0], name == nullptr ? "" : text_of(evaluator_.evaluate(*name->expression)).value_or(""), &inner, inner.place});
+      wanted.push_back({inner.labels[0],
+                        name == nullptr ? "" : text_of(evaluator_.evaluate(*name->expression)).value_or(""), &inner,
+                        inner.place});
     }
-    if (wanted.empty()) throw block.place.error("this 'build' has no source", "name one: sources = [\"source.amazon-ebs.NAME\"]");
+    if (wanted.empty())
+      throw block.place.error("this 'build' has no source", "name one: sources = [\"source.amazon-ebs.NAME\"]");
     for (const Wanted& one : wanted) read_source(block, build_name, one);
   }
 
@@ -425,7 +473,9 @@ class HclTemplate {
     build.short_name = wanted.name.empty() ? key.substr(key.find('.') + 1) : wanted.name;
     build.source = source->second.type + "." + build.short_name;
     build.name = (build_name.empty() ? "" : build_name + ".") + build.source;
-    if (std::ranges::find(out_.builds, build.name, &RawBuild::name) != out_.builds.end()) throw wanted.place.error(fmt::format("two builds are called '{}'", build.name), "give one source a 'name', or the build block");
+    if (std::ranges::find(out_.builds, build.name, &RawBuild::name) != out_.builds.end())
+      throw wanted.place.error(fmt::format("two builds are called '{}'", build.name),
+                               "give one source a 'name', or the build block");
     build_values_ = {{"source.name", build.short_name}, {"source.type", source->second.type}};
     build.builder = {source->second.type, settings_of(source->second.block->body, 0), source->second.block->place};
     if (wanted.overrides != nullptr) override_settings(build.builder.settings, settings_of(wanted.overrides->body, 0));
@@ -452,7 +502,10 @@ class HclTemplate {
     with.build_name = build.short_name;
     with.build_type = build.builder.type;
     const Value* user = build.builder.settings.find("ssh_username");
-    with.build = {{"ID", "kiln"}, {"Host", "localhost"}, {"User", user == nullptr ? "root" : text_of(*user).value_or("root")}, {"PackerRunUUID", outside_.uuid}};
+    with.build = {{"ID", "kiln"},
+                  {"Host", "localhost"},
+                  {"User", user == nullptr ? "root" : text_of(*user).value_or("root")},
+                  {"PackerRunUUID", outside_.uuid}};
     return with;
   }
 
@@ -470,11 +523,14 @@ class HclTemplate {
       std::vector<Raw>& sequence = build.post_processors.emplace_back();
       for (const Block& inner : block.body.blocks) sequence.push_back(part(inner));
     } else if (block.type == "error-cleanup-provisioner") {
-      throw block.place.error("'error-cleanup-provisioner' is not supported: a step that fails leaves nothing behind", "remove it");
+      throw block.place.error("'error-cleanup-provisioner' is not supported: a step that fails leaves nothing behind",
+                              "remove it");
     } else if (block.type == "hcp_packer_registry") {
-      throw block.place.error("'hcp_packer_registry' is not supported", "remove it; kiln images is the registry of what was baked");
+      throw block.place.error("'hcp_packer_registry' is not supported",
+                              "remove it; kiln images is the registry of what was baked");
     } else if (block.type != "source") {
-      throw block.place.error(fmt::format("'build' has no '{}'", block.type), "there are source, provisioner, post-processor and post-processors");
+      throw block.place.error(fmt::format("'build' has no '{}'", block.type),
+                              "there are source, provisioner, post-processor and post-processors");
     }
   }
 

@@ -18,14 +18,17 @@ std::string value_of(const std::string& text, TestOutside world = {}) {
   const ExpressionPtr expression = read_hcl_expression(source);
   const Outside outside = world.outside();
   const Value map = Value::object({{"b", Value::of(2.0)}, {"a", Value::of(1.0)}});
-  Evaluator evaluator(outside, [&](const std::string& root, const std::string& member, const Place& place) -> std::optional<Value> {
-    if (root != "var") return std::nullopt;
-    if (member == "name") return Value::of("web");
-    if (member == "list") return Value::list({Value::of("x"), Value::of("y")});
-    if (member == "map") return map;
-    if (member == "hosts") return Value::list({Value::object({{"ip", Value::of("10.0.0.1")}}), Value::object({{"ip", Value::of("10.0.0.2")}})});
-    throw place.error("no such variable");
-  });
+  Evaluator evaluator(
+      outside, [&](const std::string& root, const std::string& member, const Place& place) -> std::optional<Value> {
+        if (root != "var") return std::nullopt;
+        if (member == "name") return Value::of("web");
+        if (member == "list") return Value::list({Value::of("x"), Value::of("y")});
+        if (member == "map") return map;
+        if (member == "hosts")
+          return Value::list(
+              {Value::object({{"ip", Value::of("10.0.0.1")}}), Value::object({{"ip", Value::of("10.0.0.2")}})});
+        throw place.error("no such variable");
+      });
   return to_json(evaluator.evaluate(*expression));
 }
 
@@ -86,7 +89,8 @@ TEST(Hcl, ForAndSplat) {
   EXPECT_EQ(value_of("[for i, x in var.list : \"${i}${x}\" if i > 0]"), R"x(["1y"])x");
   EXPECT_EQ(value_of("{for k, v in var.map : upper(k) => v * 10}"), R"x({"A":10,"B":20})x");
   EXPECT_EQ(value_of("[for k, v in var.map : k]"), R"x(["a","b"])x");
-  EXPECT_EQ(value_of("{for s in [\"ab\", \"ac\", \"bd\"] : substr(s, 0, 1) => s...}"), R"x({"a":["ab","ac"],"b":["bd"]})x");
+  EXPECT_EQ(value_of("{for s in [\"ab\", \"ac\", \"bd\"] : substr(s, 0, 1) => s...}"),
+            R"x({"a":["ab","ac"],"b":["bd"]})x");
   EXPECT_EQ(value_of("var.hosts[*].ip"), R"x(["10.0.0.1","10.0.0.2"])x");
   EXPECT_EQ(value_of("var.hosts.*.ip"), R"x(["10.0.0.1","10.0.0.2"])x");
   EXPECT_THAT(failure("{for s in [1, 2] : \"k\" => s}"), HasSubstr("two elements have the key 'k'"));
@@ -121,7 +125,8 @@ TEST(Hcl, NothingGrowsWithoutBound) {
   std::string doubled = "\"xxxxxxxxxxxxxxxx\"";
   for (int i = 0; i < 30; ++i) doubled = "replace(" + doubled + ", \"x\", \"xxxxxxxx\")";
   EXPECT_THAT(failure(doubled), HasSubstr("too l"));
-  EXPECT_THAT(failure("[for a in range(1000) : [for b in range(1000) : [for c in range(1000) : c]]]"), HasSubstr("too large"));
+  EXPECT_THAT(failure("[for a in range(1000) : [for b in range(1000) : [for c in range(1000) : c]]]"),
+              HasSubstr("too large"));
 }
 
 TEST(Functions, OfTexts) {
@@ -175,7 +180,10 @@ TEST(Functions, OfListsAndObjects) {
 }
 
 TEST(Functions, OfTheOutside) {
-  TestOutside world{.files = {{"a.txt", "hello\n"}, {"t.tpl", "%{for x in names}${x};%{endfor}"}, {"conf/x.conf", ""}, {"conf/d/y.conf", ""}}};
+  TestOutside world{.files = {{"a.txt", "hello\n"},
+                              {"t.tpl", "%{for x in names}${x};%{endfor}"},
+                              {"conf/x.conf", ""},
+                              {"conf/d/y.conf", ""}}};
   EXPECT_EQ(value_of("file(\"a.txt\")", world), R"x("hello\n")x");
   EXPECT_EQ(value_of("fileexists(\"b.txt\")", world), "false");
   EXPECT_EQ(value_of("templatefile(\"t.tpl\", {names = [\"a\", \"b\"]})", world), "\"a;b;\"");
@@ -183,7 +191,8 @@ TEST(Functions, OfTheOutside) {
   EXPECT_EQ(value_of("fileset(\"conf\", \"**\")", world), R"x(["d/y.conf","x.conf"])x");
   EXPECT_EQ(value_of("timestamp()"), "\"2026-11-25T09:03:06Z\"");
   EXPECT_EQ(value_of("formatdate(\"YYYYMMDDhhmmss\", timestamp())"), "\"20261125090306\"");
-  EXPECT_EQ(value_of("formatdate(\"EEE, DD MMM YYYY hh:mm:ss 'Zone' ZZZ\", timestamp())"), "\"Wed, 25 Nov 2026 09:03:06 Zone UTC\"");
+  EXPECT_EQ(value_of("formatdate(\"EEE, DD MMM YYYY hh:mm:ss 'Zone' ZZZ\", timestamp())"),
+            "\"Wed, 25 Nov 2026 09:03:06 Zone UTC\"");
   EXPECT_EQ(value_of("timeadd(timestamp(), \"24h\")"), "\"2026-11-26T09:03:06Z\"");
   EXPECT_EQ(value_of("legacy_isotime(\"2006-01-02\")"), "\"2026-11-25\"");
   EXPECT_EQ(value_of("basename(\"a/b.txt\")"), "\"b.txt\"");
@@ -223,7 +232,9 @@ TEST(HclBody, MistakesAreShownWhereTheyAre) {
 }
 
 TEST(HclBody, IsRefusedOrReadWhereverItIsCut) {
-  const std::string text = "variable \"a\" {\n  default = \"x-${upper(\"y\")}-%{if true}z%{endif}\"\n}\nlocals { b = <<-E\n  q ${1}\n  E\n}\n";
+  const std::string text =
+      "variable \"a\" {\n  default = \"x-${upper(\"y\")}-%{if true}z%{endif}\"\n}\nlocals { b = <<-E\n  q ${1}\n  "
+      "E\n}\n";
   for (std::size_t size = 0; size <= text.size(); ++size) {
     const spec::Source source{"t.hcl", text.substr(0, size)};
     const std::string said = error_of([&] { read_hcl(source); });

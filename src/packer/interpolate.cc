@@ -99,11 +99,13 @@ class Action {
 
   void count(const std::string& name, const Words& words, std::size_t min, std::size_t max) const {
     if (words.size() < min || words.size() > max)
-      throw place_.error(fmt::format("'{}' takes {} argument{}, here are {}", name, max, max == 1 ? "" : "s", words.size()));
+      throw place_.error(
+          fmt::format("'{}' takes {} argument{}, here are {}", name, max, max == 1 ? "" : "s", words.size()));
   }
 
   std::string function(const std::string& name, const Words& words) const {
-    if (name == "timestamp") return fmt::format("{}", std::chrono::floor<std::chrono::seconds>(with_.now).time_since_epoch().count());
+    if (name == "timestamp")
+      return fmt::format("{}", std::chrono::floor<std::chrono::seconds>(with_.now).time_since_epoch().count());
     if (name == "isotime") {
       count(name, words, 0, 1);
       return format_go_time(with_.now, words.empty() ? "2006-01-02T15:04:05Z07:00" : words[0]);
@@ -123,7 +125,8 @@ class Action {
     const std::string& key = words[0];
     if (name == "env") {
       if (!with_.environment)
-        throw place_.error("'env' is only allowed in 'variables'", "give a variable the default {{env `NAME`}} and use that");
+        throw place_.error("'env' is only allowed in 'variables'",
+                           "give a variable the default {{env `NAME`}} and use that");
       return with_.environment(key);
     }
     if (name == "user" && !with_.has_variables) throw place_.error("HCL2 has no 'user'", "write ${var." + key + "}");
@@ -140,18 +143,22 @@ class Action {
   }
 
   std::string text_function(const std::string& name, Words words) const {
-    static const std::vector<std::string> kNames = {
-        "build", "build_name", "build_type", "clean_resource_name", "env", "isotime", "lower", "packer_version", "pwd",
-        "replace", "replace_all", "split", "template_dir", "timestamp", "title", "trim", "upper", "user", "uuid"};
+    static const std::vector<std::string> kNames = {"build",        "build_name", "build_type",  "clean_resource_name",
+                                                    "env",          "isotime",    "lower",       "packer_version",
+                                                    "pwd",          "replace",    "replace_all", "split",
+                                                    "template_dir", "timestamp",  "title",       "trim",
+                                                    "upper",        "user",       "uuid"};
     if (name == "if" || name == "range" || name == "with" || name == "end" || name == "else" || name == "define" ||
         name == "block" || name == "template")
-      throw place_.error(fmt::format("'{}' in '{{{{ }}}}' is not supported", name), "write the template in HCL2, which has conditions");
+      throw place_.error(fmt::format("'{}' in '{{{{ }}}}' is not supported", name),
+                         "write the template in HCL2, which has conditions");
     if (name == "consul_key" || name == "vault" || name == "aws_secretsmanager")
       throw place_.error(fmt::format("'{}' is not supported", name), "give the value as a variable: -var NAME=VALUE");
     if (std::ranges::find(kNames, name) == kNames.end()) {
       const auto near = nearest(name, kNames);
-      throw place_.error(fmt::format("there is no function '{}'{}", name, near ? fmt::format("; did you mean '{}'?", *near) : ""),
-                         "text that holds '{{' for another program is written {{`{{`}}");
+      throw place_.error(
+          fmt::format("there is no function '{}'{}", name, near ? fmt::format("; did you mean '{}'?", *near) : ""),
+          "text that holds '{{' for another program is written {{`{{`}}");
     }
     if (name == "split") {
       count(name, words, 3, 3);
@@ -189,7 +196,8 @@ class Action {
     return parts;
   }
 
-  static std::string replaced(const std::string& old, const std::string& with, const std::string& text, std::int64_t most) {
+  static std::string replaced(const std::string& old, const std::string& with, const std::string& text,
+                              std::int64_t most) {
     if (old.empty()) return text;
     std::string out;
     std::size_t begin = 0;
@@ -224,15 +232,18 @@ std::string interpolate(const std::string& text, const Interpolation& with, cons
     for (; end < text.size(); ++end) {
       const char c = text[end];
       if (quote != '\0') {
-        if (c == '\\' && quote == '"') ++end;
-        else if (c == quote) quote = '\0';
+        if (c == '\\' && quote == '"')
+          ++end;
+        else if (c == quote)
+          quote = '\0';
       } else if (c == '"' || c == '`') {
         quote = c;
       } else if (text.compare(end, 2, "}}") == 0) {
         break;
       }
     }
-    if (end >= text.size()) throw place.error("'{{' without '}}'", "text that holds '{{' for another program is written {{`{{`}}");
+    if (end >= text.size())
+      throw place.error("'{{' without '}}'", "text that holds '{{' for another program is written {{`{{`}}");
     std::string_view action = std::string_view(text).substr(begin + 2, end - begin - 2);
     at = end + 2;
     if (action.starts_with("- ")) {
@@ -248,9 +259,11 @@ std::string interpolate(const std::string& text, const Interpolation& with, cons
 }
 
 std::string format_go_time(Time time, const std::string& layout) {
-  static constexpr std::array<const char*, 12> kMonths = {"January", "February", "March", "April", "May", "June", "July",
-                                                          "August", "September", "October", "November", "December"};
-  static constexpr std::array<const char*, 7> kDays = {"Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"};
+  static constexpr std::array<const char*, 12> kMonths = {"January",   "February", "March",    "April",
+                                                          "May",       "June",     "July",     "August",
+                                                          "September", "October",  "November", "December"};
+  static constexpr std::array<const char*, 7> kDays = {"Sunday",   "Monday", "Tuesday", "Wednesday",
+                                                       "Thursday", "Friday", "Saturday"};
   const auto day = std::chrono::floor<std::chrono::days>(time);
   const std::chrono::year_month_day date(day);
   const std::chrono::hh_mm_ss clock(std::chrono::floor<std::chrono::seconds>(time - day));
@@ -286,7 +299,8 @@ std::string format_go_time(Time time, const std::string& layout) {
       {"5", fmt::format("{}", clock.seconds().count())}};
   std::string out;
   for (std::size_t at = 0; at < layout.size();) {
-    const auto part = std::ranges::find_if(parts, [&](const auto& one) { return layout.compare(at, one.first.size(), one.first) == 0; });
+    const auto part = std::ranges::find_if(
+        parts, [&](const auto& one) { return layout.compare(at, one.first.size(), one.first) == 0; });
     out += part == parts.end() ? layout.substr(at, 1) : part->second;
     at += part == parts.end() ? 1 : part->first.size();
   }
@@ -296,7 +310,8 @@ std::string format_go_time(Time time, const std::string& layout) {
 std::string clean_resource_name(const std::string& name) {
   std::string out = name;
   for (char& c : out) {
-    const bool allowed = std::isalnum(static_cast<unsigned char>(c)) != 0 || std::string_view("()[] ./-'@_").find(c) != std::string_view::npos;
+    const bool allowed = std::isalnum(static_cast<unsigned char>(c)) != 0 ||
+                         std::string_view("()[] ./-'@_").find(c) != std::string_view::npos;
     if (!allowed) c = '-';
   }
   return out;

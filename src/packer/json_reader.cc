@@ -27,7 +27,8 @@ class JsonReader {
   char peek() const { return at_ < text_.size() ? text_[at_] : '\0'; }
 
   void space() {
-    while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\t' || text_[at_] == '\r' || text_[at_] == '\n')) {
+    while (at_ < text_.size() &&
+           (text_[at_] == ' ' || text_[at_] == '\t' || text_[at_] == '\r' || text_[at_] == '\n')) {
       if (text_[at_] == '\n') {
         ++line_;
         line_start_ = at_ + 1;

@@ -13,7 +13,8 @@ namespace {
 std::shared_ptr<const spec::Source> load(const std::string& name, const Outside& outside) {
   const auto file = outside.read(name);
   if (!file) throw Error(ErrorCode::usage, fmt::format("there is no file '{}'", name));
-  if (file->content.size() > kTemplateBytesMax) throw Error(ErrorCode::usage, fmt::format("'{}' is larger than {}", name, format_bytes(kTemplateBytesMax)));
+  if (file->content.size() > kTemplateBytesMax)
+    throw Error(ErrorCode::usage, fmt::format("'{}' is larger than {}", name, format_bytes(kTemplateBytesMax)));
   return std::make_shared<spec::Source>(spec::Source{name, file->content});
 }
 
@@ -30,11 +31,13 @@ Interpolation common(const Request& request, const Outside& outside) {
 
 class Variables {
  public:
-  Variables(const Request& request, const Outside& outside, RawTemplate& into) : request_(request), outside_(outside), into_(into) {}
+  Variables(const Request& request, const Outside& outside, RawTemplate& into)
+      : request_(request), outside_(outside), into_(into) {}
 
   std::map<std::string, std::string> read(const Value& root, const Place& place) {
     const Value* declared = root.find("variables");
-    if (declared != nullptr && !declared->is(Value::Kind::object)) throw declared->place.error("'variables' must be an object");
+    if (declared != nullptr && !declared->is(Value::Kind::object))
+      throw declared->place.error("'variables' must be an object");
     for (const auto& [name, value] : declared == nullptr ? Value::Members{} : declared->members) {
       known_.push_back(name);
       if (!value.is(Value::Kind::null)) defaults_[name] = value;
@@ -45,7 +48,8 @@ class Variables {
     if (const Value* secret = root.find("sensitive-variables")) {
       for (const Value& name : secret->items) {
         const auto found = values_.find(text_of(name).value_or(""));
-        if (found == values_.end()) throw name.place.error(fmt::format("there is no variable '{}'", text_of(name).value_or("")));
+        if (found == values_.end())
+          throw name.place.error(fmt::format("there is no variable '{}'", text_of(name).value_or("")));
         if (!found->second.empty()) into_.secrets.push_back(found->second);
       }
     }
@@ -56,7 +60,9 @@ class Variables {
   void give(const std::string& name, const std::string& value, const Place& place) {
     if (std::ranges::find(known_, name) == known_.end()) {
       const auto near = nearest(name, known_);
-      throw place.error(fmt::format("the template has no variable '{}'{}", name, near ? fmt::format("; did you mean '{}'?", *near) : ""), "it has: " + join(known_, ", "));
+      throw place.error(fmt::format("the template has no variable '{}'{}", name,
+                                    near ? fmt::format("; did you mean '{}'?", *near) : ""),
+                        "it has: " + join(known_, ", "));
     }
     values_[name] = value;
   }
@@ -81,7 +87,8 @@ class Variables {
     for (const std::string& name : known_) {
       if (values_.contains(name)) continue;
       if (!defaults_.contains(name))
-        throw place.error(fmt::format("the variable '{}' needs a value", name), fmt::format("give it: -var {}=VALUE", name));
+        throw place.error(fmt::format("the variable '{}' needs a value", name),
+                          fmt::format("give it: -var {}=VALUE", name));
       open.push_back(name);
     }
     std::size_t bytes = 0;
@@ -124,7 +131,8 @@ Raw raw_of(const Value& value, const std::string& what, const Interpolation& wit
   const Value* type = value.find("type");
   if (type == nullptr || !type->is(Value::Kind::text)) throw value.place.error(fmt::format("{} has no 'type'", what));
   Raw raw{interpolate(type->text, with, type->place), value, value.place};
-  std::erase_if(raw.settings.members, [](const auto& member) { return member.first == "type" || member.first.starts_with('_'); });
+  std::erase_if(raw.settings.members,
+                [](const auto& member) { return member.first == "type" || member.first.starts_with('_'); });
   return raw;
 }
 
@@ -136,12 +144,18 @@ std::vector<Value> list_of(const Value& root, const char* key) {
 }
 
 void check_keys(const Value& root) {
-  static const std::vector<std::string> kKeys = {"builders", "description", "min_packer_version", "post-processors", "provisioners", "sensitive-variables", "variables"};
+  static const std::vector<std::string> kKeys = {"builders",        "description",  "min_packer_version",
+                                                 "post-processors", "provisioners", "sensitive-variables",
+                                                 "variables"};
   for (const auto& [key, value] : root.members) {
     if (key.starts_with('_') || std::ranges::find(kKeys, key) != kKeys.end()) continue;
-    if (key == "error-cleanup-provisioner") throw value.place.error("'error-cleanup-provisioner' is not supported: a step that fails leaves nothing behind", "remove it");
+    if (key == "error-cleanup-provisioner")
+      throw value.place.error("'error-cleanup-provisioner' is not supported: a step that fails leaves nothing behind",
+                              "remove it");
     const auto near = nearest(key, kKeys);
-    throw value.place.error(fmt::format("a template has no '{}'{}", key, near ? fmt::format("; did you mean '{}'?", *near) : ""), "a key that begins with '_' is a comment");
+    throw value.place.error(
+        fmt::format("a template has no '{}'{}", key, near ? fmt::format("; did you mean '{}'?", *near) : ""),
+        "a key that begins with '_' is a comment");
   }
 }
 
@@ -168,10 +182,12 @@ RawTemplate read_legacy(const Request& request, const Outside& outside) {
       throw value.place.error(fmt::format("two builders are called '{}'", build.name), "give one a 'name'");
     build.short_name = build.source = build.name;
     build.with = with;
-    for (const Value& one : list_of(root, "provisioners")) build.provisioners.push_back(raw_of(one, "a provisioner", with));
+    for (const Value& one : list_of(root, "provisioners"))
+      build.provisioners.push_back(raw_of(one, "a provisioner", with));
     for (const Value& one : list_of(root, "post-processors")) {
       std::vector<Raw>& sequence = build.post_processors.emplace_back();
-      for (const Value& step : one.is(Value::Kind::list) ? one.items : std::vector<Value>{one}) sequence.push_back(raw_of(step, "a post-processor", with));
+      for (const Value& step : one.is(Value::Kind::list) ? one.items : std::vector<Value>{one})
+        sequence.push_back(raw_of(step, "a post-processor", with));
     }
     out.builds.push_back(std::move(build));
   }

@@ -25,8 +25,11 @@ PostProcessor read_checksum(Settings& settings) {
   out.types = settings.texts("checksum_types");
   if (out.types.empty()) out.types = {"md5"};  // Packer's own
   for (const std::string& type : out.types) {
-    if (type == "md5" || type == "sha1" || type == "sha224" || type == "sha256" || type == "sha384" || type == "sha512") continue;
-    throw settings.place("checksum_types").error(fmt::format("there is no checksum '{}'", type), "there are md5, sha1, sha224, sha256, sha384 and sha512");
+    if (type == "md5" || type == "sha1" || type == "sha224" || type == "sha256" || type == "sha384" || type == "sha512")
+      continue;
+    throw settings.place("checksum_types")
+        .error(fmt::format("there is no checksum '{}'", type),
+               "there are md5, sha1, sha224, sha256, sha384 and sha512");
   }
   out.output = settings.raw_text("output", "packer_{{.BuildName}}_{{.BuilderType}}_{{.ChecksumType}}.checksum");
   return out;
@@ -50,7 +53,8 @@ PostProcessor read_docker_push(Settings& settings) {
   out.server = settings.text("login_server");
   out.username = settings.text("login_username");
   out.password = settings.text("login_password");
-  settings.refuse("ecr_login", "Kiln does not ask AWS for a registry's password", "give it: login_username = \"AWS\", login_password");
+  settings.refuse("ecr_login", "Kiln does not ask AWS for a registry's password",
+                  "give it: login_username = \"AWS\", login_password");
   settings.accept({"login_email"});
   return out;
 }
@@ -64,15 +68,19 @@ std::vector<PostProcessor> read_post_processors(const std::vector<Raw>& sequence
     if (!meant_for(settings, build)) continue;
     settings.accept({"keep_input_artifact", "name"});
     using Read = PostProcessor (*)(Settings&);
-    static const std::map<std::string, Read> kKinds = {
-        {"manifest", read_manifest}, {"checksum", read_checksum}, {"docker-tag", read_docker_tag}, {"docker-push", read_docker_push}};
+    static const std::map<std::string, Read> kKinds = {{"manifest", read_manifest},
+                                                       {"checksum", read_checksum},
+                                                       {"docker-tag", read_docker_tag},
+                                                       {"docker-push", read_docker_push}};
     const auto kind = kKinds.find(raw.type);
     if (kind == kKinds.end()) {
       std::vector<std::string> names;
       for (const auto& [name, read] : kKinds) names.push_back(name);
       const auto near = nearest(raw.type, names);
-      throw raw.place.error(fmt::format("the post-processor '{}' is not supported{}", raw.type, near ? fmt::format("; did you mean '{}'?", *near) : ""),
-                            "there are manifest, checksum, docker-tag and docker-push; do other work after kiln bake, with what --json says");
+      throw raw.place.error(fmt::format("the post-processor '{}' is not supported{}", raw.type,
+                                        near ? fmt::format("; did you mean '{}'?", *near) : ""),
+                            "there are manifest, checksum, docker-tag and docker-push; do other work after kiln bake, "
+                            "with what --json says");
     }
     out.push_back(kind->second(settings));
     out.back().place = raw.place;
@@ -86,15 +94,17 @@ std::string manifest_of(const std::string& before, const Outcome& outcome, const
   if (!trim(before).empty()) {
     manifest = nlohmann::ordered_json::parse(before, nullptr, false);
     if (!manifest.is_object() || !manifest.contains("builds") || !manifest["builds"].is_array())
-      throw how.place.error(fmt::format("'{}' is not a manifest of Packer's", how.output), "remove it, or give 'output' another name");
+      throw how.place.error(fmt::format("'{}' is not a manifest of Packer's", how.output),
+                            "remove it, or give 'output' another name");
   }
-  nlohmann::ordered_json build = {{"name", outcome.name},
-                                  {"builder_type", outcome.type},
-                                  {"build_time", std::chrono::floor<std::chrono::seconds>(outcome.now).time_since_epoch().count()},
-                                  {"files", nullptr},
-                                  {"artifact_id", outcome.artifact},
-                                  {"packer_run_uuid", outcome.uuid},
-                                  {"custom_data", nullptr}};
+  nlohmann::ordered_json build = {
+      {"name", outcome.name},
+      {"builder_type", outcome.type},
+      {"build_time", std::chrono::floor<std::chrono::seconds>(outcome.now).time_since_epoch().count()},
+      {"files", nullptr},
+      {"artifact_id", outcome.artifact},
+      {"packer_run_uuid", outcome.uuid},
+      {"custom_data", nullptr}};
   if (!how.custom_data.empty()) build["custom_data"] = how.custom_data;
   manifest["builds"].push_back(build);
   manifest["last_run_uuid"] = outcome.uuid;

@@ -99,8 +99,9 @@ void Settings::finish() {
     if (known_.contains(key)) continue;
     const auto near = nearest(key, names);
     const Place& where = value.place.source == nullptr ? place_ : value.place;
-    throw where.error(fmt::format("{} has no setting '{}'{}", what_, key, near ? fmt::format("; did you mean '{}'?", *near) : ""),
-                      "docs/packer.md lists what Kiln knows");
+    throw where.error(
+        fmt::format("{} has no setting '{}'{}", what_, key, near ? fmt::format("; did you mean '{}'?", *near) : ""),
+        "docs/packer.md lists what Kiln knows");
   }
 }
 
@@ -108,7 +109,8 @@ bool meant_for(Settings& settings, const RawBuild& build) {
   const auto names = [&](const std::string& one) { return one == build.source || one == build.name; };
   const auto only = settings.texts("only");
   const auto except = settings.texts("except");
-  if (!only.empty() && !except.empty()) throw settings.place("except").error("only one of 'only' and 'except' may be given");
+  if (!only.empty() && !except.empty())
+    throw settings.place("except").error("only one of 'only' and 'except' may be given");
   return (only.empty() || std::ranges::any_of(only, names)) && std::ranges::none_of(except, names);
 }
 

@@ -61,13 +61,14 @@ struct PostProcessor {
 };
 
 struct Build {
-  std::string name;  // "amazon-ebs.web", with the build block's name before it; legacy: "amazon-ebs" or what it is named
+  std::string
+      name;  // "amazon-ebs.web", with the build block's name before it; legacy: "amazon-ebs" or what it is named
   std::string short_name;  // PACKER_BUILD_NAME: "web"
   std::string type;        // "amazon-ebs"
   spec::ImageSpec image{};
   std::string ssh_user{};
-  std::optional<AmiWish> ami{};      // of the amazon builders
-  std::optional<Error> offline{};    // why it can only be baked in an instance
+  std::optional<AmiWish> ami{};                               // of the amazon builders
+  std::optional<Error> offline{};                             // why it can only be baked in an instance
   std::vector<std::vector<PostProcessor>> post_processors{};  // sequences
 };
 
@@ -76,8 +77,8 @@ struct Template {
   std::shared_ptr<const spec::Source> source;
   // All files, for places to refer to.
   std::vector<std::shared_ptr<const spec::Source>> files;
-  std::vector<Build> builds;       // never empty
-  std::vector<std::string> notes;  // for people: what a bake on this machine does otherwise, one line each
+  std::vector<Build> builds;         // never empty
+  std::vector<std::string> notes;    // for people: what a bake on this machine does otherwise, one line each
   std::vector<std::string> secrets;  // values of sensitive variables: not to be shown
 };
 

@@ -21,14 +21,16 @@ Template read(TestOutside world, Request request) {
 
 std::string json_with(const std::string& provisioners, const std::string& more = "") {
   return R"({"builders": [{"type": "amazon-ebs", "ami_name": "web-{{timestamp}}", "source_ami": "ami-1", "ssh_username": "debian"}],
-"provisioners": [)" + provisioners + "]" + more + "}";
+"provisioners": [)" +
+         provisioners + "]" + more + "}";
 }
 Template legacy(const std::string& text, spec::Variables variables = {}, TestOutside world = {}) {
   world.files["t.json"] = text;
   return read(world, {.path = "t.json", .variables = std::move(variables)});
 }
 
-constexpr const char* kSource = "source \"amazon-ebs\" \"web\" {\n  ami_name = \"web\"\n  source_ami = \"ami-1\"\n  ssh_username = \"debian\"\n}\n";
+constexpr const char* kSource =
+    "source \"amazon-ebs\" \"web\" {\n  ami_name = \"web\"\n  source_ami = \"ami-1\"\n  ssh_username = \"debian\"\n}\n";
 std::string hcl_with(const std::string& inside, const std::string& before = "") {
   return before + kSource + "build {\n  sources = [\"source.amazon-ebs.web\"]\n" + inside + "\n}\n";
 }
@@ -37,8 +39,12 @@ Template hcl(const std::string& text, spec::Variables variables = {}, TestOutsid
   return read(world, {.path = "t.pkr.hcl", .variables = std::move(variables)});
 }
 
-const spec::RunStep& run_of(const Template& of, std::size_t step = 0) { return std::get<spec::RunStep>(of.builds.at(0).image.steps.at(step).action); }
-const spec::CopyStep& copy_of(const Template& of, std::size_t step = 0) { return std::get<spec::CopyStep>(of.builds.at(0).image.steps.at(step).action); }
+const spec::RunStep& run_of(const Template& of, std::size_t step = 0) {
+  return std::get<spec::RunStep>(of.builds.at(0).image.steps.at(step).action);
+}
+const spec::CopyStep& copy_of(const Template& of, std::size_t step = 0) {
+  return std::get<spec::CopyStep>(of.builds.at(0).image.steps.at(step).action);
+}
 std::string file_of(const spec::RunStep& step, const std::string& name) {
   for (const spec::StepFile& file : step.files) {
     if (file.name == "packer/" + name) return file.content;
@@ -79,34 +85,41 @@ TEST(Interpolate, RestAndMistakes) {
 }
 
 TEST(Legacy, VariablesHaveDefaultsFilesAndTheCommandLine) {
-  const std::string text = json_with(R"({"type": "shell", "inline": ["echo {{user `a`}} {{user `b`}} {{user `c`}} {{user `d`}}"]})",
-                                     R"(, "variables": {"a": "{{env `HOME_A`}}", "b": "{{user `a`}}2", "c": "default", "d": null}, "sensitive-variables": ["d"])");
-  TestOutside world{.files = {{"vars.json", R"({"c": "file", "d": "file"})"}, {"t.json", text}}, .variables = {{"HOME_A", "env"}}};
+  const std::string text = json_with(
+      R"({"type": "shell", "inline": ["echo {{user `a`}} {{user `b`}} {{user `c`}} {{user `d`}}"]})",
+      R"(, "variables": {"a": "{{env `HOME_A`}}", "b": "{{user `a`}}2", "c": "default", "d": null}, "sensitive-variables": ["d"])");
+  TestOutside world{.files = {{"vars.json", R"({"c": "file", "d": "file"})"}, {"t.json", text}},
+                    .variables = {{"HOME_A", "env"}}};
   const Template out = read(world, {.path = "t.json", .variables = {{"d", "given"}}, .variable_files = {"vars.json"}});
   EXPECT_EQ(file_of(run_of(out), "script_0.sh"), "#!/bin/sh -e\necho env env2 file given\n");
   EXPECT_THAT(out.secrets, ElementsAre("given"));
 }
 
 TEST(Legacy, ShellIsRunAsPackerRunsIt) {
-  const Template out = legacy(json_with(R"({"type": "shell", "inline": ["apt-get update", "apt-get install nginx"], "environment_vars": ["B=it's", "A=1"],
+  const Template out = legacy(json_with(
+      R"({"type": "shell", "inline": ["apt-get update", "apt-get install nginx"], "environment_vars": ["B=it's", "A=1"],
     "execute_command": "chmod +x {{ .Path }}; sudo env {{ .Vars }} {{ .Path }}", "valid_exit_codes": [0, 3], "max_retries": 2, "timeout": "1m"})"));
   const spec::RunStep& step = run_of(out);
   EXPECT_EQ(step.title, "shell apt-get update ..");
-  EXPECT_THAT(step.commands, ElementsAre("/run/kiln/files/packer/begin", "/run/kiln/files/packer/run", "/run/kiln/files/packer/end last"));
+  EXPECT_THAT(step.commands, ElementsAre("/run/kiln/files/packer/begin", "/run/kiln/files/packer/run",
+                                         "/run/kiln/files/packer/end last"));
   EXPECT_THAT(file_of(step, "run"), HasSubstr("attempt ' 0 3 ' 2 60 /run/kiln/files/packer/command_"));
   std::string command;
   for (const spec::StepFile& file : step.files) {
     if (file.name.starts_with("packer/command_")) command = file.content;
   }
-  EXPECT_EQ(command,
-            "chmod +x /run/kiln/files/packer/script_0.sh; sudo env A='1' B='it'\"'\"'s' PACKER_BUILDER_TYPE='amazon-ebs' "
-            "PACKER_BUILD_NAME='amazon-ebs'  /run/kiln/files/packer/script_0.sh\n");
+  EXPECT_EQ(
+      command,
+      "chmod +x /run/kiln/files/packer/script_0.sh; sudo env A='1' B='it'\"'\"'s' PACKER_BUILDER_TYPE='amazon-ebs' "
+      "PACKER_BUILD_NAME='amazon-ebs'  /run/kiln/files/packer/script_0.sh\n");
   EXPECT_EQ(out.builds[0].image.steps[0].where.line, 2);
 }
 
 TEST(Legacy, FilesGoWhereScpPutsThem) {
   TestOutside world{.files = {{"app/a", ""}, {"app/b/c", ""}, {"x.conf", ""}}};
-  const auto one = [&](const std::string& settings) { return copy_of(legacy(json_with(R"({"type": "file", )" + settings + "}"), {}, world)); };
+  const auto one = [&](const std::string& settings) {
+    return copy_of(legacy(json_with(R"({"type": "file", )" + settings + "}"), {}, world));
+  };
   EXPECT_EQ(one(R"("source": "app", "destination": "/srv")").to, "/srv/app/");
   EXPECT_EQ(one(R"("source": "app", "destination": "/srv")").from, "app/");
   EXPECT_EQ(one(R"("source": "app/", "destination": "/srv")").to, "/srv/");
@@ -116,8 +129,11 @@ TEST(Legacy, FilesGoWhereScpPutsThem) {
 
 TEST(Legacy, WhatLiesInTmpIsCarriedAndThenGone) {
   TestOutside world{.files = {{"x.conf", ""}}};
-  const Template out = legacy(json_with(R"({"type": "file", "source": "x.conf", "destination": "/tmp/x.conf"}, {"type": "shell", "inline": ["mv /tmp/x.conf /etc/"]},
-    {"type": "shell", "inline": ["true"]}, {"type": "file", "source": "x.conf", "destination": "/tmp/y.conf"})"), {}, world);
+  const Template out = legacy(
+      json_with(
+          R"({"type": "file", "source": "x.conf", "destination": "/tmp/x.conf"}, {"type": "shell", "inline": ["mv /tmp/x.conf /etc/"]},
+    {"type": "shell", "inline": ["true"]}, {"type": "file", "source": "x.conf", "destination": "/tmp/y.conf"})"),
+      {}, world);
   EXPECT_EQ(copy_of(out).to, "/var/lib/kiln-carry/tmp/x.conf");
   EXPECT_EQ(run_of(out, 1).commands.back(), "/run/kiln/files/packer/end");
   ASSERT_EQ(out.builds[0].image.steps.size(), 5U);
@@ -125,14 +141,17 @@ TEST(Legacy, WhatLiesInTmpIsCarriedAndThenGone) {
 }
 
 TEST(Legacy, OnlyExceptAndOverride) {
-  const Template out = legacy(json_with(R"({"type": "shell", "inline": ["a"], "only": ["docker"]}, {"type": "shell", "inline": ["b"], "except": ["docker"],
+  const Template out = legacy(json_with(
+      R"({"type": "shell", "inline": ["a"], "only": ["docker"]}, {"type": "shell", "inline": ["b"], "except": ["docker"],
     "override": {"amazon-ebs": {"inline": ["c"]}}})"));
   ASSERT_EQ(out.builds[0].image.steps.size(), 1U);
   EXPECT_EQ(file_of(run_of(out), "script_0.sh"), "#!/bin/sh -e\nc\n");
 }
 
 TEST(Legacy, PostProcessorsAndTheirSequences) {
-  const Template out = legacy(json_with("", R"(, "post-processors": ["manifest", [{"type": "docker-tag", "repository": "r", "tag": ["1", "2"]}, "docker-push"],
+  const Template out = legacy(json_with(
+      "",
+      R"(, "post-processors": ["manifest", [{"type": "docker-tag", "repository": "r", "tag": ["1", "2"]}, "docker-push"],
     {"type": "checksum", "checksum_types": ["sha256"], "output": "{{.BuildName}}.sum"}])"));
   const auto& all = out.builds[0].post_processors;
   ASSERT_EQ(all.size(), 3U);
@@ -144,35 +163,57 @@ TEST(Legacy, PostProcessorsAndTheirSequences) {
 TEST(Legacy, WhatIsNotSupportedIsRefusedWithItsLineAndTheWayRound) {
   const auto failed = [](const std::string& provisioner) { return error_of([&] { legacy(json_with(provisioner)); }); };
   EXPECT_THAT(failed(R"({"type": "shell", "inlin": ["x"]})"), HasSubstr("one of 'inline', 'script' and 'scripts'"));
-  EXPECT_THAT(failed(R"({"type": "shell", "inline": ["x"], "enviroment_vars": []})"), HasSubstr("t.json:2:72: the provisioner 'shell' has no setting 'enviroment_vars'; did you mean 'environment_vars'?"));
-  EXPECT_THAT(failed(R"({"type": "ansible", "playbook_file": "x"})"), HasSubstr("the provisioner 'ansible' is not supported"));
+  EXPECT_THAT(
+      failed(R"({"type": "shell", "inline": ["x"], "enviroment_vars": []})"),
+      HasSubstr(
+          "t.json:2:72: the provisioner 'shell' has no setting 'enviroment_vars'; did you mean 'environment_vars'?"));
+  EXPECT_THAT(failed(R"({"type": "ansible", "playbook_file": "x"})"),
+              HasSubstr("the provisioner 'ansible' is not supported"));
   EXPECT_THAT(failed(R"({"type": "shel"})"), HasSubstr("did you mean 'shell'?"));
   EXPECT_THAT(failed(R"({"type": "shell", "script": "none.sh"})"), HasSubstr("there is no file 'none.sh'"));
-  EXPECT_THAT(failed(R"({"type": "file", "source": "none", "destination": "/x"})"), HasSubstr("there is no file or folder 'none'"));
+  EXPECT_THAT(failed(R"({"type": "file", "source": "none", "destination": "/x"})"),
+              HasSubstr("there is no file or folder 'none'"));
   EXPECT_THAT(failed(R"({"type": "file", "source": "../x", "destination": "/x"})"), HasSubstr("outside the folder"));
-  EXPECT_THAT(failed(R"({"type": "file", "source": "x", "destination": "x"})"), HasSubstr("relative to the home of 'debian'"));
-  EXPECT_THAT(failed(R"({"type": "file", "source": "x", "destination": "/x", "direction": "download"})"), HasSubstr("'download' is not supported"));
+  EXPECT_THAT(failed(R"({"type": "file", "source": "x", "destination": "x"})"),
+              HasSubstr("relative to the home of 'debian'"));
+  EXPECT_THAT(failed(R"({"type": "file", "source": "x", "destination": "/x", "direction": "download"})"),
+              HasSubstr("'download' is not supported"));
   EXPECT_THAT(failed(R"({"inline": []})"), HasSubstr("has no 'type'"));
-  EXPECT_THAT(error_of([] { legacy("{\"bilders\": []}"); }), HasSubstr("t.json:1:13: a template has no 'bilders'; did you mean 'builders'?"));
+  EXPECT_THAT(error_of([] { legacy("{\"bilders\": []}"); }),
+              HasSubstr("t.json:1:13: a template has no 'bilders'; did you mean 'builders'?"));
   EXPECT_THAT(error_of([] { legacy("{\"builders\": []}"); }), HasSubstr("has no 'builders'"));
-  EXPECT_THAT(error_of([] { legacy("{\"builders\": [{\"type\": \"vmware-iso\"}]}"); }), HasSubstr("the builder 'vmware-iso' is not supported"));
-  EXPECT_THAT(error_of([] { legacy("{\"builders\": [{\"type\": \"amazon-ebs\", \"ami_name\": \"a\", \"source_ami\": \"ami-1\", \"user_data\": \"x\"}]}"); }), HasSubstr("'user_data' of the builder"));
+  EXPECT_THAT(error_of([] { legacy("{\"builders\": [{\"type\": \"vmware-iso\"}]}"); }),
+              HasSubstr("the builder 'vmware-iso' is not supported"));
+  EXPECT_THAT(error_of([] {
+                legacy(
+                    "{\"builders\": [{\"type\": \"amazon-ebs\", \"ami_name\": \"a\", \"source_ami\": \"ami-1\", "
+                    "\"user_data\": \"x\"}]}");
+              }),
+              HasSubstr("'user_data' of the builder"));
   EXPECT_THAT(error_of([] { legacy(json_with(""), {{"x", "1"}}); }), HasSubstr("the template has no variable 'x'"));
-  EXPECT_THAT(error_of([] { legacy(json_with("", ", \"variables\": {\"a\": null}")); }), HasSubstr("the variable 'a' needs a value"));
-  EXPECT_THAT(error_of([] { legacy(json_with("", ", \"variables\": {\"a\": \"{{user `b`}}\", \"b\": \"{{user `a`}}\"}")); }), HasSubstr("there is no variable"));
+  EXPECT_THAT(error_of([] { legacy(json_with("", ", \"variables\": {\"a\": null}")); }),
+              HasSubstr("the variable 'a' needs a value"));
+  EXPECT_THAT(
+      error_of([] { legacy(json_with("", ", \"variables\": {\"a\": \"{{user `b`}}\", \"b\": \"{{user `a`}}\"}")); }),
+      HasSubstr("there is no variable"));
 }
 
 TEST(Legacy, JsonIsRefusedOrReadWhereverItIsCut) {
   const std::string text = json_with(R"({"type": "shell", "inline": ["\u00e4 \"{{timestamp}}\""]})");
   for (std::size_t size = 0; size < text.size(); ++size)
-    EXPECT_THAT(error_of([&] { legacy(text.substr(0, size)); }), testing::AllOf(HasSubstr("t.json:"), testing::Not(HasSubstr("wrong code")))) << size;
+    EXPECT_THAT(error_of([&] { legacy(text.substr(0, size)); }),
+                testing::AllOf(HasSubstr("t.json:"), testing::Not(HasSubstr("wrong code"))))
+        << size;
 }
 
 TEST(Hcl2, VariablesByDefaultEnvironmentFilesAndTheCommandLine) {
-  const std::string text = hcl_with("provisioner \"shell\" {\n inline = [join(\",\", [var.a, var.b, var.c, var.d[0], local.e])]\n}",
-                                    "variable \"a\" {\n default = \"def\"\n}\nvariable \"b\" { type = string }\nvariable \"c\" { default = env(\"HOME_C\") }\n"
-                                    "variable \"d\" { type = list(string) }\nlocals {\n e = \"${local.f}!\"\n f = upper(var.a)\n}\n");
-  TestOutside world{.files = {{"t.pkr.hcl", text}, {"v.pkrvars.hcl", "d = [\"file\"]\nunknown = 1\n"}}, .variables = {{"PKR_VAR_b", "envb"}, {"HOME_C", "envc"}}};
+  const std::string text =
+      hcl_with("provisioner \"shell\" {\n inline = [join(\",\", [var.a, var.b, var.c, var.d[0], local.e])]\n}",
+               "variable \"a\" {\n default = \"def\"\n}\nvariable \"b\" { type = string }\nvariable \"c\" { default = "
+               "env(\"HOME_C\") }\n"
+               "variable \"d\" { type = list(string) }\nlocals {\n e = \"${local.f}!\"\n f = upper(var.a)\n}\n");
+  TestOutside world{.files = {{"t.pkr.hcl", text}, {"v.pkrvars.hcl", "d = [\"file\"]\nunknown = 1\n"}},
+                    .variables = {{"PKR_VAR_b", "envb"}, {"HOME_C", "envc"}}};
   Template out = read(world, {.path = "t.pkr.hcl", .variable_files = {"v.pkrvars.hcl"}});
   EXPECT_EQ(file_of(run_of(out), "script_0.sh"), "#!/bin/sh -e\ndef,envb,envc,file,DEF!\n");
   out = read(world, {.path = "t.pkr.hcl", .variables = {{"a", "x"}, {"d", "[\"y\"]"}}});
@@ -180,10 +221,15 @@ TEST(Hcl2, VariablesByDefaultEnvironmentFilesAndTheCommandLine) {
 }
 
 TEST(Hcl2, AFolderOfFilesWithAutomaticVariables) {
-  TestOutside world{.files = {{"img/a.pkr.hcl", "variable \"who\" {}\nsource \"amazon-ebs\" \"web\" {\n ami_name = \"n-${var.who}\"\n source_ami = \"ami-1\"\n}\n"},
-                              {"img/b.pkr.hcl", "build {\n sources = [\"amazon-ebs.web\"]\n provisioner \"shell\" { script = \"${path.root}/x.sh\" }\n}\n"},
-                              {"img/x.auto.pkrvars.hcl", "who = \"me\"\n"},
-                              {"img/x.sh", "#!/bin/sh\r\necho x\r\n"}}};
+  TestOutside world{
+      .files = {
+          {"img/a.pkr.hcl",
+           "variable \"who\" {}\nsource \"amazon-ebs\" \"web\" {\n ami_name = \"n-${var.who}\"\n source_ami = "
+           "\"ami-1\"\n}\n"},
+          {"img/b.pkr.hcl",
+           "build {\n sources = [\"amazon-ebs.web\"]\n provisioner \"shell\" { script = \"${path.root}/x.sh\" }\n}\n"},
+          {"img/x.auto.pkrvars.hcl", "who = \"me\"\n"},
+          {"img/x.sh", "#!/bin/sh\r\necho x\r\n"}}};
   const Template out = read(world, {.path = "img"});
   EXPECT_EQ(out.builds[0].ami->name, "n-me");
   EXPECT_EQ(file_of(run_of(out), "script_0.sh"), "#!/bin/sh\necho x\n");
@@ -192,8 +238,10 @@ TEST(Hcl2, AFolderOfFilesWithAutomaticVariables) {
 
 TEST(Hcl2, SourcesMayBeChangedInABuild) {
   const std::string text = std::string(kSource) +
-                           "build {\n name = \"all\"\n source \"amazon-ebs.web\" {\n  name = \"one\"\n  ami_name = \"other\"\n }\n source \"source.amazon-ebs.web\" {}\n"
-                           " provisioner \"shell\" {\n  only = [\"amazon-ebs.one\"]\n  inline = [\"echo ${source.name} ${build.User} {{build_name}}\"]\n }\n}\n";
+                           "build {\n name = \"all\"\n source \"amazon-ebs.web\" {\n  name = \"one\"\n  ami_name = "
+                           "\"other\"\n }\n source \"source.amazon-ebs.web\" {}\n"
+                           " provisioner \"shell\" {\n  only = [\"amazon-ebs.one\"]\n  inline = [\"echo ${source.name} "
+                           "${build.User} {{build_name}}\"]\n }\n}\n";
   const Template out = hcl(text);
   ASSERT_EQ(out.builds.size(), 2U);
   EXPECT_EQ(out.builds[0].name, "all.amazon-ebs.one");
@@ -203,7 +251,8 @@ TEST(Hcl2, SourcesMayBeChangedInABuild) {
   EXPECT_TRUE(out.builds[1].image.steps.empty());
   TestOutside world{.files = {{"t.pkr.hcl", text}}};
   EXPECT_EQ(read(world, {.path = "t.pkr.hcl", .only = {"*.web"}}).builds.size(), 1U);
-  EXPECT_THAT(error_of([&] { read(world, {.path = "t.pkr.hcl", .only = {"all.amazon-ebs.on"}}); }), HasSubstr("did you mean 'all.amazon-ebs.one'?"));
+  EXPECT_THAT(error_of([&] { read(world, {.path = "t.pkr.hcl", .only = {"all.amazon-ebs.on"}}); }),
+              HasSubstr("did you mean 'all.amazon-ebs.one'?"));
 }
 
 TEST(Hcl2, FiltersTagsAndDataBecomeTheBaseAndTheWish) {
@@ -239,7 +288,8 @@ build { sources = ["source.amazon-ebs.web"] }
 }
 
 TEST(Hcl2, ShellLocalAndAnsible) {
-  TestOutside world{.files = {{"play.yml", "- hosts: all\n"}, {"roles/web/tasks/main.yml", "x"}, {"b.sh", "#!/bin/sh\n"}}};
+  TestOutside world{
+      .files = {{"play.yml", "- hosts: all\n"}, {"roles/web/tasks/main.yml", "x"}, {"b.sh", "#!/bin/sh\n"}}};
   const Template out = hcl(hcl_with(R"(provisioner "shell-local" {
     inline = ["echo a", "echo b"]
     inline_shebang = "/bin/bash -e"
@@ -250,7 +300,8 @@ TEST(Hcl2, ShellLocalAndAnsible) {
     role_paths = ["roles/web"]
     extra_arguments = ["-v"]
   }
-  provisioner "shell-local" { script = "b.sh" })"), {}, world);
+  provisioner "shell-local" { script = "b.sh" })"),
+                           {}, world);
   const auto& host = std::get<spec::HostStep>(out.builds[0].image.steps.at(0).action);
   EXPECT_THAT(host.commands, ElementsAre("echo a\necho b"));
   EXPECT_THAT(host.shell, ElementsAre("/bin/bash", "-e", "-c"));
@@ -261,43 +312,61 @@ TEST(Hcl2, ShellLocalAndAnsible) {
 }
 
 TEST(Hcl2, Docker) {
-  const Template out = hcl("source \"docker\" \"d\" {\n image = \"debian:12\"\n commit = true\n}\nbuild { sources = [\"docker.d\"] }\n");
+  const Template out =
+      hcl("source \"docker\" \"d\" {\n image = \"debian:12\"\n commit = true\n}\nbuild { sources = [\"docker.d\"] }\n");
   EXPECT_EQ(std::get<spec::OciBase>(out.builds[0].image.base).reference, "docker://debian:12");
   EXPECT_FALSE(out.builds[0].ami);
 }
 
 TEST(Hcl2, WhatIsNotSupportedIsRefusedWithItsLineAndTheWayRound) {
-  const auto failed = [](const std::string& inside, const std::string& before = "") { return error_of([&] { hcl(hcl_with(inside, before)); }); };
-  EXPECT_THAT(failed("provisioner \"shell\" {\n inline = [\"x\"]\n execut_command = \"y\"\n}"), HasSubstr("did you mean 'execute_command'?"));
-  EXPECT_THAT(failed("provisioner \"powershell\" {}"), HasSubstr("t.pkr.hcl:8:1: the provisioner 'powershell' is not supported"));
+  const auto failed = [](const std::string& inside, const std::string& before = "") {
+    return error_of([&] { hcl(hcl_with(inside, before)); });
+  };
+  EXPECT_THAT(failed("provisioner \"shell\" {\n inline = [\"x\"]\n execut_command = \"y\"\n}"),
+              HasSubstr("did you mean 'execute_command'?"));
+  EXPECT_THAT(failed("provisioner \"powershell\" {}"),
+              HasSubstr("t.pkr.hcl:8:1: the provisioner 'powershell' is not supported"));
   EXPECT_THAT(failed("post-processor \"vagrant\" {}"), HasSubstr("the post-processor 'vagrant' is not supported"));
   EXPECT_THAT(failed("hcp_packer_registry {}"), HasSubstr("not supported"));
   EXPECT_THAT(failed("nonsense {}"), HasSubstr("'build' has no 'nonsense'"));
   EXPECT_THAT(failed("", "varable \"a\" {}\n"), HasSubstr("did you mean 'variable'?"));
   EXPECT_THAT(failed("", "variable \"a\" {}\n"), HasSubstr("the variable 'a' needs a value"));
   EXPECT_THAT(failed("", "variable \"a\" { defualt = 1 }\n"), HasSubstr("did you mean 'default'?"));
-  EXPECT_THAT(failed("", "variable \"a\" {\n type = number\n default = \"x\"\n}\n"), HasSubstr("a number must be here"));
-  EXPECT_THAT(failed("", "variable \"a\" {\n default = \"x\"\n validation {\n condition = length(var.a) > 3\n error_message = \"Too short.\"\n}\n}\n"), HasSubstr("is not valid: Too short."));
+  EXPECT_THAT(failed("", "variable \"a\" {\n type = number\n default = \"x\"\n}\n"),
+              HasSubstr("a number must be here"));
+  EXPECT_THAT(failed("",
+                     "variable \"a\" {\n default = \"x\"\n validation {\n condition = length(var.a) > 3\n "
+                     "error_message = \"Too short.\"\n}\n}\n"),
+              HasSubstr("is not valid: Too short."));
   EXPECT_THAT(failed("", "locals {\n a = local.b\n b = local.a\n}\n"), HasSubstr("needs itself"));
   EXPECT_THAT(failed("", "locals { a = var.nothing }\n"), HasSubstr("there is no variable 'nothing'"));
   EXPECT_THAT(failed("", "data \"amazon-secretsmanager\" \"x\" {}\n"), HasSubstr("is not supported"));
-  EXPECT_THAT(error_of([] { hcl(std::string(kSource) + "build { sources = [\"source.amazon-ebs.wbe\"] }"); }), HasSubstr("did you mean 'amazon-ebs.web'?"));
+  EXPECT_THAT(error_of([] { hcl(std::string(kSource) + "build { sources = [\"source.amazon-ebs.wbe\"] }"); }),
+              HasSubstr("did you mean 'amazon-ebs.web'?"));
   EXPECT_THAT(error_of([] { hcl(kSource); }), HasSubstr("has no 'build' block"));
   EXPECT_THAT(error_of([] { read({}, {.path = "none.pkr.hcl"}); }), HasSubstr("there is no file 'none.pkr.hcl'"));
 }
 
 TEST(Hcl2, SurrogateIsReadButNeedsAnInstance) {
-  const Template out = hcl("source \"amazon-ebssurrogate\" \"s\" {\n ami_name = \"x\"\n source_ami = \"ami-1\"\n ami_root_device {\n source_device_name = \"/dev/xvdf\"\n }\n"
-                           "launch_block_device_mappings {\n device_name = \"/dev/xvdf\"\n}\n}\nbuild { sources = [\"amazon-ebssurrogate.s\"] }\n");
+  const Template out =
+      hcl("source \"amazon-ebssurrogate\" \"s\" {\n ami_name = \"x\"\n source_ami = \"ami-1\"\n ami_root_device {\n "
+          "source_device_name = \"/dev/xvdf\"\n }\n"
+          "launch_block_device_mappings {\n device_name = \"/dev/xvdf\"\n}\n}\nbuild { sources = "
+          "[\"amazon-ebssurrogate.s\"] }\n");
   ASSERT_TRUE(out.builds[0].offline);
   EXPECT_THAT(out.builds[0].offline->next(), HasSubstr("--in-instance"));
   EXPECT_THAT(out.notes, ElementsAre(HasSubstr("the size of an instance's disks")));
 }
 
 TEST(Manifest, IsPackersOwnAndGrows) {
-  const Template out = legacy(json_with("", R"(, "post-processors": [{"type": "manifest", "output": "m.json", "custom_data": {"k": "v"}}])"));
+  const Template out = legacy(
+      json_with("", R"(, "post-processors": [{"type": "manifest", "output": "m.json", "custom_data": {"k": "v"}}])"));
   const PostProcessor& how = out.builds[0].post_processors[0][0];
-  const Outcome outcome{.name = "web", .type = "amazon-ebs", .artifact = "us-east-1:ami-1", .uuid = "u", .now = parse_iso8601("2026-11-25T09:03:06Z")};
+  const Outcome outcome{.name = "web",
+                        .type = "amazon-ebs",
+                        .artifact = "us-east-1:ami-1",
+                        .uuid = "u",
+                        .now = parse_iso8601("2026-11-25T09:03:06Z")};
   const std::string once = manifest_of("", outcome, how);
   EXPECT_THAT(once, HasSubstr("\"build_time\": 1795597386"));
   EXPECT_THAT(once, HasSubstr("\"k\": \"v\""));

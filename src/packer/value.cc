@@ -15,8 +15,7 @@ std::size_t weigh_below(const Value& value, const Place& place, std::size_t weig
   if (depth > kDepthMax) throw place.error("this value is nested too deeply");
   weight += 1 + value.text.size();
   for (const Value& item : value.items) weight = weigh_below(item, place, weight, depth + 1);
-  for (const auto& [name, member] : value.members)
-    weight = weigh_below(member, place, weight + name.size(), depth + 1);
+  for (const auto& [name, member] : value.members) weight = weigh_below(member, place, weight + name.size(), depth + 1);
   if (weight > kWeightMax) throw place.error("this value is too large");
   return weight;
 }

@@ -10,8 +10,10 @@ inline constexpr const char* kCarry = "/var/lib/kiln-carry";
 // services that start when they are told, which here means: not at all, as in every image that is made without booting.
 inline constexpr const char* kBegin = R"sh(#!/bin/sh
 set -e
-if [ -d /var/lib/cloud ]; then
+if command -v cloud-init >/dev/null; then
   mkdir -p /run/cloud-init/kiln
+  [ -d /var/lib/cloud ] || : > /run/cloud-init/kiln/made
+  mkdir -p /var/lib/cloud
   stage='{"errors": [], "start": 1.0, "finished": 2.0}'
   echo "{\"v1\": {\"datasource\": \"DataSourceEc2Local\", \"stage\": null, \"init\": $stage, \"init-local\": $stage," \
     "\"modules-config\": $stage, \"modules-final\": $stage}}" > /run/cloud-init/status.json
@@ -28,11 +30,13 @@ for pair in tmp:/tmp lists:/var/lib/apt/lists; do
   from=/var/lib/kiln-carry/${pair%%:*}
   [ ! -d "$from" ] || cp -a "$from/." "${pair#*:}/"
 done
+chmod 1777 /tmp
 )sh";
 
 inline constexpr const char* kEnd = R"sh(#!/bin/sh
 set -e
 if [ "$(readlink /var/lib/cloud/instance)" = /run/cloud-init/kiln ]; then rm /var/lib/cloud/instance; fi
+if [ -e /run/cloud-init/kiln/made ]; then rmdir /var/lib/cloud 2>/dev/null || :; fi
 rm -f /etc/sudoers.d/kiln-bake
 if [ "$1" = last ]; then
   rm -rf /var/lib/kiln-carry
