@@ -133,8 +133,8 @@ int report_check(const bake::CheckResult& result, bool json) {
 int keep_container(Context& context, const spec::App& app, ForeignImages& images, bool json) {
   const std::string version = bake::resolve_version(app, context.folder, context.clock.now());
   const std::string name = app.name + "-" + version;
-  const Digest digest = with_context("building " + app.name,
-                                     [&] { return images.keep_container(app, context.folder, name); });
+  const Digest digest =
+      with_context("building " + app.name, [&] { return images.keep_container(app, context.folder, name); });
   if (json) {
     say_json({{"name", name}, {"version", version}, {"digest", digest.str()}});
   } else {
@@ -174,7 +174,7 @@ int run_bake(Context& context, const std::vector<std::string>& words) {
   if (!parse(parser, "bake", words)) return 0;
 
   spec::App app = load_app(context);
-  read_foreign_source(app, context.folder);
+  const std::optional<spec::DockerfileSource> dockerfile = read_foreign_source(app, context.folder);
   if (in_instance) {
     instance.environment = environment;
     instance.json = json;
@@ -189,7 +189,7 @@ int run_bake(Context& context, const std::vector<std::string>& words) {
   store::Store store(context.store_folder());
   BakeView view(json, verbose);
   CatalogBases catalog_bases(context, store);
-  ForeignImages bases(context, store, &catalog_bases, [&](std::string_view bytes) {
+  ForeignImages bases(context, store, dockerfile, &catalog_bases, [&](std::string_view bytes) {
     if (verbose) fmt::print(stderr, "{}", bytes);
   });
   if (container) return keep_container(context, app, bases, json);
