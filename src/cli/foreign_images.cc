@@ -73,26 +73,30 @@ auto at_line(const spec::App& app, Act&& act) -> decltype(act()) {
 
 }  // namespace
 
-ForeignImages::ForeignImages(const Context& context, store::Store& store, bake::BaseImages* others,
+ForeignImages::ForeignImages(const Context& context, store::Store& store,
+                             std::optional<spec::DockerfileSource> dockerfile, bake::BaseImages* others,
                              std::function<void(std::string_view)> on_output)
-    : context_(context), store_(store), others_(others), on_output_(std::move(on_output)) {}
+    : context_(context),
+      store_(store),
+      dockerfile_(std::move(dockerfile)),
+      others_(others),
+      on_output_(std::move(on_output)) {}
 
 std::vector<store::Blob> ForeignImages::layers_of(const spec::App& app, const std::string& app_folder) {
-  const bool ours = std::holds_alternative<spec::DockerfileSource>(app.image.source) ||
-                    std::holds_alternative<spec::ArchiveBase>(app.image.base) ||
+  const bool ours = dockerfile_.has_value() || std::holds_alternative<spec::ArchiveBase>(app.image.base) ||
                     std::holds_alternative<spec::OciBase>(app.image.base);
   if (ours) return at_line(app, [&] { return import(app, app_folder); });
   return others_ != nullptr ? others_->layers_of(app, app_folder) : std::vector<store::Blob>{};
 }
 
 std::vector<store::Blob> ForeignImages::import(const spec::App& app, const host::Path& folder) {
-  const auto* dockerfile = std::get_if<spec::DockerfileSource>(&app.image.source);
+  const auto* dockerfile = dockerfile_ ? &*dockerfile_ : nullptr;
   const auto* archive = std::get_if<spec::ArchiveBase>(&app.image.base);
   const auto* image = std::get_if<spec::OciBase>(&app.image.base);
   const Digest source = dockerfile != nullptr ? oci::inputs_of(dockerfile_of(*dockerfile, folder))
                         : archive != nullptr  ? oci::source_of_archive(folder / archive->path)
                                               : oci::source_of_oci(image->reference, folder, store_);
-  const Digest key = sha256(fmt::format("{} {} {}", kImportKind, app.image.source.index(), source.str()));
+  const Digest key = sha256(fmt::format("{} {} {}", kImportKind, dockerfile != nullptr, source.str()));
   const host::Path file = imports_folder(context_.home) / (key.hex() + ".json");
   if (const auto layers = remembered(file, store_)) return *layers;
 
@@ -117,35 +121,38 @@ std::vector<store::Blob> ForeignImages::import(const spec::App& app, const host:
 }
 
 Digest ForeignImages::keep_container(const spec::App& app, const host::Path& app_folder, const std::string& name) {
-  const auto* source = std::get_if<spec::DockerfileSource>(&app.image.source);
-  if (source == nullptr) {
+  if (!dockerfile_) {
     throw app.source.error(app.image.where, "images of containers are built from a Dockerfile, and 'image' names none",
                            "image: {dockerfile: ./Dockerfile}; kiln export writes a machine's image for containers");
   }
   return at_line(app, [&] {
     const auto work = store_.temporary();
-    oci::build(dockerfile_of(*source, app_folder), context_.home / "buildah", work->path() / "layout", on_output_);
+    oci::build(dockerfile_of(*dockerfile_, app_folder), context_.home / "buildah", work->path() / "layout", on_output_);
     return oci::keep_container("oci:layout:image", work->path(), store_, name);
   });
 }
 
-void read_foreign_source(spec::App& app, const host::Path& app_folder) {
+std::optional<spec::DockerfileSource> read_foreign_source(spec::App& app, const host::Path& app_folder) {
   if (const auto* builder = std::get_if<spec::ImageBuilderSource>(&app.image.source)) {
     spec::ImageBuilderImage image =
         spec::read_image_builder(*builder, app.source, app.image.where,
                                  [&](const std::string& path) { return host::read_file(app_folder / path); });
     const bool unnamed = app.image.base == spec::Base(spec::DebianBase{});
     if (unnamed && !image.base) {
-      throw app.source.error(
-          app.image.where, "'image_builder' says nothing that Kiln can start from",
-          "write 'from' beside it, as 'from: debian:bookworm'; a recipe's parentImage may also be an AMI");
+      throw app.source.error(app.image.where, "'image_builder' says nothing that Kiln can start from",
+                             "write 'from' beside it, as 'from: debian:bookworm'");
     }
     if (unnamed) app.image.base = *image.base;
     for (spec::Step& step : image.steps) app.image.steps.push_back(std::move(step));
     for (spec::ImageCheck& check : image.tests) app.image.test.push_back(std::move(check));
+    app.image.source = {};
   }
-  if (const auto* dockerfile = std::get_if<spec::DockerfileSource>(&app.image.source))
-    app.image.base = spec::OciBase{"dockerfile " + dockerfile->file};
+  std::optional<spec::DockerfileSource> dockerfile;
+  if (const auto* source = std::get_if<spec::DockerfileSource>(&app.image.source)) {
+    dockerfile = *source;
+    app.image.base = spec::OciBase{"dockerfile:" + source->file};
+    app.image.source = {};
+  }
   if (std::holds_alternative<spec::ArchiveBase>(app.image.base) ||
       std::holds_alternative<spec::OciBase>(app.image.base)) {
     spec::RunStep fit;
@@ -153,6 +160,7 @@ void read_foreign_source(spec::App& app, const host::Path& app_folder) {
     fit.title = "fit for machines";
     app.image.steps.push_back({.where = app.image.where, .action = std::move(fit)});
   }
+  return dockerfile;
 }
 
 }  // namespace kiln::cli

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string_view>
 
 #include "bake/base_images.h"
@@ -13,9 +14,10 @@ namespace kiln::cli {
 
 class ForeignImages : public bake::BaseImages {
  public:
-  // All must outlive it. `others` serves the bases that are not here; `on_output` sees what buildah prints.
-  ForeignImages(const Context& context, store::Store& store, bake::BaseImages* others,
-                std::function<void(std::string_view)> on_output);
+  // All must outlive it. `dockerfile` is what read_foreign_source found; `others` serves the bases that are not here;
+  // `on_output` sees what buildah prints.
+  ForeignImages(const Context& context, store::Store& store, std::optional<spec::DockerfileSource> dockerfile,
+                bake::BaseImages* others, std::function<void(std::string_view)> on_output);
 
   // An ArchiveBase, an OciBase, or a Dockerfile. What was imported before is found again by its content, in
   // $KILN_HOME/cache/imports.
@@ -30,6 +32,7 @@ class ForeignImages : public bake::BaseImages {
 
   const Context& context_;
   store::Store& store_;
+  std::optional<spec::DockerfileSource> dockerfile_;
   bake::BaseImages* others_;
   std::function<void(std::string_view)> on_output_;
 };

@@ -151,13 +151,14 @@ int keep_container(Context& context, const spec::App& app, ForeignImages& images
 // What a bake on this machine stands on: the store, and whoever knows a base's layers.
 class Bakehouse {
  public:
-  Bakehouse(Context& context, const ImageBake& asked)
+  Bakehouse(Context& context, const BakeRecipe& recipe, const ImageBake& asked)
       : context_(context),
+        recipe_(recipe),
         asked_(asked),
         store_(context.store_folder()),
         view_(asked.json, asked.verbose),
         catalog_bases_(context, store_),
-        foreign_images_(context, store_, &catalog_bases_,
+        foreign_images_(context, store_, recipe.dockerfile, &catalog_bases_,
                         [verbose = asked.verbose](std::string_view bytes) {
                           if (verbose) fmt::print(stderr, "{}", bytes);
                         }),
@@ -171,27 +172,28 @@ class Bakehouse {
     options_.base_images = &amis_;
   }
 
-  int keep_container(const spec::App& app) { return cli::keep_container(context_, app, foreign_images_, asked_.json); }
-  int explain(const spec::App& app) {
-    return explain_bake(bake::explain(app, context_.folder, store_, context_.clock, options_), asked_.json);
+  int keep_container() { return cli::keep_container(context_, recipe_.app, foreign_images_, asked_.json); }
+  int explain() {
+    return explain_bake(bake::explain(recipe_.app, context_.folder, store_, context_.clock, options_), asked_.json);
   }
-  int check(const spec::App& app) {
-    const bake::CheckResult result = bake::check(app, context_.folder, store_, context_.clock, options_);
+  int check() {
+    const bake::CheckResult result = bake::check(recipe_.app, context_.folder, store_, context_.clock, options_);
     view_.clear();
     return report_check(result, asked_.json);
   }
-  int shell(const spec::App& app) {
-    return bake::shell_at(app, context_.folder, store_, context_.clock, options_, asked_.shell_step);
+  int shell() {
+    return bake::shell_at(recipe_.app, context_.folder, store_, context_.clock, options_, asked_.shell_step);
   }
 
-  int bake(const spec::App& app, const std::optional<PackerBake>& from_packer) {
+  int bake() {
+    const spec::App& app = recipe_.app;
     // A key that cannot be read is said before the work, not after it.
     const std::optional<proof::SigningKey> key = signing_key(context_, asked_.key_file);
     const Time started = context_.clock.now();
     bake::BakeResult result = with_context(
         "baking " + app.name, [&] { return bake::bake(app, context_.folder, store_, context_.clock, options_); });
     view_.clear();
-    if (from_packer) result.tags.merge(tags_of(*from_packer, amis_.found()));
+    if (recipe_.packer) result.tags.merge(tags_of(*recipe_.packer, amis_.found()));
 
     ledger::Ledger ledger(context_.ledger_folder(), context_.clock, context_.actor());
     catalog::Catalog catalog(ledger);
@@ -205,19 +207,19 @@ class Bakehouse {
     const bool passed = !tested.now || tested.result.report.passed();
     if (passed) image = catalog.record_baked(image);
     if (tested.now) trial::record(ledger, app.name, image.version, image.digest, app.image.test, tested.result.report);
-    if (!passed) return refuse(app, result, tested);
+    if (!passed) return refuse(result, tested);
     prove(context_, store_, app, result, started);
     if (key) sign(context_, store_, subject_of(image), *key);
     const std::string ami =
         asked_.no_publish ? "" : publish_if_possible(context_, app, asked_.environment, image, catalog, asked_.json);
-    if (from_packer) run_post_processors(context_, *from_packer, artifact_of(image, ami));
+    if (recipe_.packer) run_post_processors(context_, *recipe_.packer, artifact_of(image, ami));
     report(result, image, ami, tested);
     return 0;
   }
 
  private:
-  int refuse(const spec::App& app, const bake::BakeResult& result, const Tested& tested) const {
-    if (!asked_.json) require_passed(app, tested.request, tested.result);
+  int refuse(const bake::BakeResult& result, const Tested& tested) const {
+    if (!asked_.json) require_passed(recipe_.app, tested.request, tested.result);
     nlohmann::json out = to_json(result, "");
     out["test"] = trial::to_json(tested.result.report);
     say_json(out);
@@ -237,6 +239,7 @@ class Bakehouse {
   }
 
   Context& context_;
+  const BakeRecipe& recipe_;
   const ImageBake& asked_;
   store::Store store_;
   BakeView view_;
@@ -248,22 +251,21 @@ class Bakehouse {
 
 }  // namespace
 
-int bake_image(Context& context, const spec::App& app, const std::optional<PackerBake>& from_packer,
-               const ImageBake& asked) {
-  Bakehouse house(context, asked);
+int bake_image(Context& context, const BakeRecipe& recipe, const ImageBake& asked) {
+  Bakehouse house(context, recipe, asked);
   switch (asked.aim) {
     case ImageBake::Aim::container:
-      return house.keep_container(app);
+      return house.keep_container();
     case ImageBake::Aim::explain:
-      return house.explain(app);
+      return house.explain();
     case ImageBake::Aim::check:
-      return house.check(app);
+      return house.check();
     case ImageBake::Aim::shell:
-      return house.shell(app);
+      return house.shell();
     case ImageBake::Aim::image:
       break;
   }
-  return house.bake(app, from_packer);
+  return house.bake();
 }
 
 }  // namespace kiln::cli

@@ -24,8 +24,14 @@ struct ImageBake {
   bool verbose = false;
 };
 
-// Returns the exit code. `from_packer`: the template that `app` was read from.
-int bake_image(Context& context, const spec::App& app, const std::optional<PackerBake>& from_packer,
-               const ImageBake& asked);
+// What is baked, and the other file that it was read from, if there is one.
+struct BakeRecipe {
+  spec::App app;
+  std::optional<PackerBake> packer;
+  std::optional<spec::DockerfileSource> dockerfile;
+};
+
+// Returns the exit code.
+int bake_image(Context& context, const BakeRecipe& recipe, const ImageBake& asked);
 
 }  // namespace kiln::cli

@@ -1,4 +1,4 @@
-"""What others made becomes machines: Dockerfiles, OCI images, root archives, EC2 Image Builder's components; and back."""
+"""What others made becomes machines: Dockerfiles, OCI images, root archives, Image Builder's components; and back."""
 import io
 import json
 import pathlib
@@ -35,7 +35,9 @@ phases:
         action: CreateFile
         loop: {name: file, forEach: [one, two]}
         inputs:
-          - {path: "/srv/{{ file.value }}", content: "{{ build.Ask.outputs.stdout }} {{ file.index }}", permissions: "0640"}
+          - path: "/srv/{{ file.value }}"
+            content: "{{ build.Ask.outputs.stdout }} {{ file.index }}"
+            permissions: "0640"
   - name: validate
     steps:
       - {name: Change, action: CreateFile, inputs: [{path: /srv/three}]}
@@ -97,7 +99,8 @@ class Imports(world.Story):
 
         kept = json.loads(self.kiln.run("bake", "--container", "--json", folder=folder).stdout)
         self.kiln.run("export", kept["name"], "--oci", str(self.kiln.home / "container.tar"), folder=folder)
-        config = subprocess.run(["skopeo", "inspect", "--config", f"oci-archive:{self.kiln.home}/container.tar:{kept['name']}"],
+        config = subprocess.run(["skopeo", "inspect", "--config",
+                                 f"oci-archive:{self.kiln.home}/container.tar:{kept['name']}"],
                                 capture_output=True, text=True, check=True, timeout=60).stdout
         self.assertEqual(json.loads(config)["os"], "linux")
 
@@ -122,8 +125,9 @@ class Imports(world.Story):
         base = self.export_web()
         tar = self.kiln.home / "copy.tar"
         subprocess.run(["skopeo", "copy", "-q", base, f"oci-archive:{tar}:web"], check=True, timeout=120)
-        folder = self.make("from-oci", f"from: {{oci: '{base}'}}\nversion: 1.0.0\nsteps:\n"
-                                       "  - copy: {from: page.html, to: /var/www/html/}", {"page.html": "on an OCI image"})
+        folder = self.make("from-oci", f"from: {{oci: 'oci-archive:{tar}:web'}}\nversion: 1.0.0\nsteps:\n"
+                                       "  - copy: {from: page.html, to: /var/www/html/}",
+                           {"page.html": "on an OCI image"})
         self.bake(folder)
         self.assertEqual(self.answer(folder, "/page.html"), "on an OCI image")
 
@@ -177,7 +181,7 @@ class Imports(world.Story):
         self.assertIn("the assertion does not hold", said)
         (folder / "greeting.yaml").write_text(COMPONENT.replace("action: Assert", "action: Reboot"))
         said = self.refused(folder)
-        self.assertIn("greeting.yaml:20:", said)
+        self.assertIn("greeting.yaml:22:", said)
         self.assertIn("nothing is booted while an image is baked", said)
 
 

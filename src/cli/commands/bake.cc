@@ -15,20 +15,25 @@ namespace kiln::cli {
 namespace {
 
 // kiln.yaml's app, or that of a template of Packer's, which a word or kiln.yaml may name.
-std::optional<PackerBake> load(Context& context, packer::Request& request, const std::vector<std::string>& variables,
-                               spec::App& app) {
+BakeRecipe load(Context& context, packer::Request& request, const std::vector<std::string>& variables) {
+  BakeRecipe recipe;
   for (const std::string& variable : variables) {
     const auto equals = variable.find('=');
     if (equals == std::string::npos)
       throw Error(ErrorCode::usage, fmt::format("-var {}: it is written as NAME=VALUE", variable));
     request.variables.emplace_back(variable.substr(0, equals), variable.substr(equals + 1));
   }
-  if (!request.path.empty()) return app_of_template(context, request, app);
+  if (!request.path.empty()) {
+    recipe.packer = app_of_template(context, request, recipe.app);
+    return recipe;
+  }
   if (!variables.empty() || !request.variable_files.empty() || !request.only.empty() || !request.except.empty())
     throw Error(ErrorCode::usage, "-var, -var-file, -only and -except are for templates of Packer's",
                 "name the template: kiln bake web.pkr.hcl -var ..; kiln.yaml has 'variables' under 'image'");
-  app = load_app(context);
-  return read_packer_source(context, app);
+  recipe.app = load_app(context);
+  recipe.packer = read_packer_source(context, recipe.app);
+  recipe.dockerfile = read_foreign_source(recipe.app, context.folder);
+  return recipe;
 }
 
 // One of `flags` at most.
@@ -90,11 +95,9 @@ int run_bake(Context& context, const std::vector<std::string>& words) {
     throw Error(ErrorCode::usage, "--no-test, --instance-type, --instance-profile and --subnet are for --in-instance",
                 "See: kiln help bake");
   }
-  spec::App app;
-  const std::optional<PackerBake> from_packer = load(context, request, variables, app);
-  if (from_packer) tell_notes(*from_packer, in_instance);
-  read_foreign_source(app, context.folder);
-  if (!in_instance) return bake_image(context, app, from_packer, asked);
+  const BakeRecipe recipe = load(context, request, variables);
+  if (recipe.packer) tell_notes(*recipe.packer, in_instance);
+  if (!in_instance) return bake_image(context, recipe, asked);
   if (!app.image.repositories.empty()) {
     throw app.source.error(app.image.repositories.front().where, "'repositories' are not served in an instance",
                            "Bake offline: kiln bake.");
@@ -102,7 +105,7 @@ int run_bake(Context& context, const std::vector<std::string>& words) {
   instance.environment = asked.environment;
   instance.json = asked.json;
   instance.verbose = asked.verbose;
-  return bake_in_instance(context, app, instance);
+  return bake_in_instance(context, recipe.app, instance);
 }
 
 }  // namespace kiln::cli

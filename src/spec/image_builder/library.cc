@@ -182,7 +182,11 @@ ReadFile() { # path encoding
   if [ ! -f "$1" ]; then complain "there is no file $1"; return 1; fi
   case ${2,,} in
     ''|utf8|utf-8) cat "$1" >"$scratch/content" ;;
-    *) iconv -f "$(printf '%s' "${2^^}" | sed 's/^UTF\([0-9]\)/UTF-\1/; s/-\([LB]E\)$/\1/')" -t UTF-8 "$1" >"$scratch/content" ;;
+    *)
+      local from
+      from=$(printf '%s' "${2^^}" | sed 's/^UTF\([0-9]\)/UTF-\1/; s/-\([LB]E\)$/\1/')
+      iconv -f "$from" -t UTF-8 "$1" >"$scratch/content"
+      ;;
   esac || return
   result[content]=$(tr -d '\0' <"$scratch/content")
   printf '%s\n' "${result[content]}"
