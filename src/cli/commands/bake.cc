@@ -203,7 +203,10 @@ int run_bake(Context& context, const std::vector<std::string>& words) {
   }
   const Tested tested = test_baked(context, app, store, ledger, {image.version, image.digest, json, keep}, no_cache);
   const bool passed = !tested.now || tested.result.report.passed();
-  if (passed) image = catalog.record_baked(image);
+  if (passed) {
+    prove(context, store, app, result, started);
+    image = catalog.record_baked(image);
+  }
   if (tested.now) trial::record(ledger, app.name, image.version, image.digest, app.image.test, tested.result.report);
   if (!passed && json) {
     nlohmann::json out = to_json(result, "");
@@ -212,7 +215,6 @@ int run_bake(Context& context, const std::vector<std::string>& words) {
     return 1;
   }
   if (!passed) require_passed(app, tested.request, tested.result);
-  prove(context, store, app, result, started);
   if (key) sign(context, store, subject_of(image), *key);
   std::string ami = no_publish ? "" : publish_if_possible(context, app, environment, image, catalog, json);
   if (json) {
