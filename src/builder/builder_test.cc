@@ -142,7 +142,7 @@ TEST_F(Orders, OfATemplateAndANamedOwnerAreTheirTextAndAChown) {
   host::write_file(folder_.path() / "a.conf", "port {{ port }}\n");
   spec::App app = app_of("    - copy: {from: a.conf, to: /etc/, mode: 0600}\n");
   auto& copy = std::get<spec::CopyStep>(app.image.steps[0].action);
-  copy.variables = {{"port", "80"}};
+  copy.variables = spec::Variables{{"port", "80"}};
   copy.user = "www-data";
   const auto all = orders(app);
   EXPECT_EQ(all[1].parcel[0].content, "port 80\n");

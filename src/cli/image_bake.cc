@@ -205,10 +205,13 @@ class Bakehouse {
     const Tested tested = test_baked(context_, app, store_, ledger,
                                      {image.version, image.digest, asked_.json, asked_.keep}, asked_.no_cache);
     const bool passed = !tested.now || tested.result.report.passed();
-    if (passed) image = catalog.record_baked(image);
+    if (passed) {
+      // First, so that a version which is taken has its proofs, whenever this ends.
+      prove(context_, store_, app, result, started);
+      image = catalog.record_baked(image);
+    }
     if (tested.now) trial::record(ledger, app.name, image.version, image.digest, app.image.test, tested.result.report);
     if (!passed) return refuse(result, tested);
-    prove(context_, store_, app, result, started);
     if (key) sign(context_, store_, subject_of(image), *key);
     const std::string ami =
         asked_.no_publish ? "" : publish_if_possible(context_, app, asked_.environment, image, catalog, asked_.json);

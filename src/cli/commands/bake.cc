@@ -98,8 +98,8 @@ int run_bake(Context& context, const std::vector<std::string>& words) {
   const BakeRecipe recipe = load(context, request, variables);
   if (recipe.packer) tell_notes(*recipe.packer, in_instance);
   if (!in_instance) return bake_image(context, recipe, asked);
-  if (!app.image.repositories.empty()) {
-    throw app.source.error(app.image.repositories.front().where, "'repositories' are not served in an instance",
+  if (const auto& repositories = recipe.app.image.repositories; !repositories.empty()) {
+    throw recipe.app.source.error(repositories.front().where, "'repositories' are not served in an instance",
                            "Bake offline: kiln bake.");
   }
   instance.environment = asked.environment;
