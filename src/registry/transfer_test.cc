@@ -101,6 +101,16 @@ TEST_F(TransferTest, ASecondPushAndASecondPullMoveNothing) {
   EXPECT_EQ(fake_.count("GET /v2/team/web/blobs/"), fetched);
 }
 
+TEST_F(TransferTest, ArtifactsThatShallNotGoStay) {
+  const Digest image = bake(here_);
+  say(here_, image, "private");
+  const Digest sbom = say(here_, image, "sbom");
+  Options options;
+  options.goes = [](const store::Artifact& artifact) { return artifact.artifact_type != "test/private"; };
+  Client client = this->client(fake_);
+  EXPECT_THAT(push(here_, image, client, at(fake_, "team/web:1"), options).referrers, testing::ElementsAre(sbom));
+}
+
 TEST_F(TransferTest, AnotherTagOfTheSameImageIsOneManifest) {
   const Digest image = bake(here_);
   Client client = this->client(fake_);

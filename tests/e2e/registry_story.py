@@ -159,7 +159,7 @@ class Registries(world.Story):
         place = f"{registry.name}/team/web"
         pushed = self.said("push", "web@1.0.0", place)
         self.assertEqual(pushed["digest"], self.image["digest"])
-        self.assertEqual(len(pushed["referrers"]), 1)  # its name in the catalog
+        self.assertGreaterEqual(len(pushed["referrers"]), 1)  # its name in the catalog, at least
         self.assertTrue(pushed["reference"].startswith(f"{place}:1.0.0@sha256:"))
 
         # A second push sends nothing at all.
@@ -185,7 +185,7 @@ class Registries(world.Story):
         second = self.registry()
         mirrored = self.said("mirror", place, f"{second.name}/far/web", "--all-tags", env=self.elsewhere("third"))["images"]
         self.assertEqual([one["digest"] for one in mirrored], [self.image["digest"]])
-        self.assertEqual(len(mirrored[0]["referrers"]), 1)
+        self.assertEqual(mirrored[0]["referrers"], pushed["referrers"])
         self.assertEqual(registry.requests("PATCH"), patches)
         self.assertEqual(self.blobs(self.elsewhere("third")), {})
 
