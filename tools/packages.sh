@@ -9,5 +9,6 @@ run=(
   mmdebstrap debian-archive-keyring ca-certificates systemd-container haproxy nftables erofs-utils e2fsprogs slirp4netns iproute2 kmod
   util-linux buildah skopeo
 )
-test=(lld ccache clang clang-format libclang-rt-14-dev python3-venv curl procps openssh-client openssl packer awscli)
+test=(lld ccache clang clang-format libclang-rt-14-dev python3-venv curl procps openssh-client openssl packer awscli
+  docker-registry apache2-utils)
 vm=(qemu-system-x86 e2fsprogs)

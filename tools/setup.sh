@@ -27,6 +27,10 @@ if [ ${#missing[@]} -gt 0 ]; then
   # HAProxy's own service is not wanted: Kiln starts a process of its own for each region.
   had_haproxy=$(command -v haproxy || ls /usr/sbin/haproxy 2>/dev/null || true)
   "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+  # Nor is docker-registry's: the tests start their own on loopback.
+  if [[ " ${missing[*]} " == *" docker-registry "* ]] && [ -d /run/systemd/system ]; then
+    "${sudo[@]}" systemctl disable --now --quiet docker-registry.service || true
+  fi
   if [ -z "$had_haproxy" ] && [ -d /run/systemd/system ]; then
     "${sudo[@]}" systemctl disable --now --quiet haproxy.service || true
   fi

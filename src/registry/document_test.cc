@@ -10,13 +10,15 @@ namespace kiln::registry {
 namespace {
 
 std::string descriptor(const std::string& content, const std::string& type, const std::string& more = "") {
-  return fmt::format(R"({{"mediaType":"{}","digest":"{}","size":{}{}}})", type, sha256(content).str(), content.size(), more);
+  return fmt::format(R"({{"mediaType":"{}","digest":"{}","size":{}{}}})", type, sha256(content).str(), content.size(),
+                     more);
 }
 
 std::string manifest(const std::string& type, const std::string& more = "") {
   return fmt::format(R"({{"schemaVersion":2,"mediaType":"{}","config":{},"layers":[{},{}]{}}})", type,
                      descriptor("config", "c/c"), descriptor("one", "l/l"),
-                     descriptor("two", "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", R"(,"urls":["x"])"), more);
+                     descriptor("two", "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", R"(,"urls":["x"])"),
+                     more);
 }
 
 ErrorCode code_of(std::string_view bytes, std::string_view type = "") {
@@ -40,15 +42,18 @@ TEST(Document, AManifestNamesItsBlobsWithoutForeignOnes) {
 }
 
 TEST(Document, AnArtifactNamesItsSubject) {
-  const Document document = read_document(
-      manifest(std::string(kOciManifest), R"(,"artifactType":"a/a","annotations":{"k":"v"},"subject":)" + descriptor("s", "x")), "");
+  const Document document =
+      read_document(manifest(std::string(kOciManifest),
+                             R"(,"artifactType":"a/a","annotations":{"k":"v"},"subject":)" + descriptor("s", "x")),
+                    "");
   EXPECT_EQ(document.subject.digest, sha256("s"));
   EXPECT_EQ(document.artifact_type, "a/a");
   EXPECT_EQ(document.annotations.at("k"), "v");
 }
 
 TEST(Document, AnIndexNamesItsManifests) {
-  const std::string bytes = fmt::format(R"({{"schemaVersion":2,"manifests":[{}]}})", descriptor("m", std::string(kOciManifest)));
+  const std::string bytes =
+      fmt::format(R"({{"schemaVersion":2,"manifests":[{}]}})", descriptor("m", std::string(kOciManifest)));
   const Document document = read_document(bytes, "");
   EXPECT_TRUE(document.is_index);
   EXPECT_EQ(document.media_type, kOciIndex);

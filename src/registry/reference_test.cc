@@ -28,12 +28,37 @@ TEST(Reference, IsReadPartByPartAndWrittenBackTheSame) {
 
 TEST(Reference, WhatNamesNoImageIsAnErrorOfUsageAndNeverGuessed) {
   const std::string long_name(300, 'a');
-  for (const std::string text :
-       {"", "/", "web", "web:1", "team/web", "localhost", "localhost/", "localhost/Web", "localhost/a//b", "localhost/a/",
-        "localhost/../x", "localhost/.a", "localhost/a_-b", "localhost/a:", "localhost/a:-x", "localhost/a:b/c",
-        "localhost/a@", "localhost/a@sha256:1", "localhost/a@sha512:00", "localhost:0/a", "localhost:99999/a",
-        "local host:1/a", "a.b:c/d", "http://localhost/a", "-a.b/c", "[::1/a", "[x]:1/a", "user@a.b/c",
-        "localhost/a\n", "localhost/a?x", "localhost/a%2f"}) {
+  for (const std::string text : {"",
+                                 "/",
+                                 "web",
+                                 "web:1",
+                                 "team/web",
+                                 "localhost",
+                                 "localhost/",
+                                 "localhost/Web",
+                                 "localhost/a//b",
+                                 "localhost/a/",
+                                 "localhost/../x",
+                                 "localhost/.a",
+                                 "localhost/a_-b",
+                                 "localhost/a:",
+                                 "localhost/a:-x",
+                                 "localhost/a:b/c",
+                                 "localhost/a@",
+                                 "localhost/a@sha256:1",
+                                 "localhost/a@sha512:00",
+                                 "localhost:0/a",
+                                 "localhost:99999/a",
+                                 "local host:1/a",
+                                 "a.b:c/d",
+                                 "http://localhost/a",
+                                 "-a.b/c",
+                                 "[::1/a",
+                                 "[x]:1/a",
+                                 "user@a.b/c",
+                                 "localhost/a\n",
+                                 "localhost/a?x",
+                                 "localhost/a%2f"}) {
     try {
       parse_reference(text);
       ADD_FAILURE() << text;
@@ -50,7 +75,7 @@ TEST(Reference, AnyVersionBecomesATag) {
   EXPECT_EQ(to_tag("1.4.2"), "1.4.2");
   EXPECT_EQ(to_tag("1.0.0+git.a"), "1.0.0_git.a");
   EXPECT_EQ(to_tag(".x"), "_x");
-  for (const std::string version : {std::string("-"), std::string("ä/ö"), std::string(500, 'x')}) {
+  for (const std::string& version : {std::string("-"), std::string("ä/ö"), std::string(500, 'x')}) {
     EXPECT_TRUE(is_tag(to_tag(version))) << version;
   }
 }

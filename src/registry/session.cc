@@ -164,6 +164,7 @@ http::Response Session::send_whole(const std::string& origin, const http::Reques
   streams.stall = Duration(0);
   streams.cancelled = connect_.cancelled;
   streams.take = [&](const http::Response&, std::string_view piece) {
+    answered_ = true;
     if (body.size() + piece.size() > kAnswerBytesMax) {
       throw Error(ErrorCode::corrupt,
                   fmt::format("{} answered {} {} with more than {}", origin, request.method,

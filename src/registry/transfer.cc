@@ -286,7 +286,9 @@ Moved push(const store::Store& store, const Digest& root, Client& client, const 
   ends.read = [&](const std::string& reference) { return read_from_store(store, reference); };
   ends.about = [&](const Digest& subject) {
     std::vector<Digest> digests;
-    for (const store::Artifact& artifact : store.artifacts_of(subject)) digests.push_back(artifact.manifest);
+    for (const store::Artifact& artifact : store.artifacts_of(subject)) {
+      if (!options.goes || options.goes(artifact)) digests.push_back(artifact.manifest);
+    }
     return digests;
   };
   ends.move = [&](const store::Blob& blob, const OnBytes& on_bytes) {

@@ -31,7 +31,8 @@ struct Tally {
 struct Options {
   std::size_t parallel = 4;  // blobs at once
   bool referrers = true;     // also SBOM, provenance, signatures: whatever names the image as its subject
-  std::function<void(const Tally&)> on_progress;  // from any of the threads, one at a time
+  std::function<bool(const store::Artifact&)> goes;  // a push's: false leaves an artifact out; null: all go
+  std::function<void(const Tally&)> on_progress;     // from any of the threads, one at a time
 };
 
 struct Moved {

@@ -43,16 +43,22 @@ int run_push(Context& context, const std::vector<std::string>& words) {
   store::Store store(context.store_folder());
   const std::optional<catalog::Image> image = find_image(context, catalog, image_name);
   const Digest digest = image ? image->digest : Digest::parse(image_name);
+  Digest card;
   if (image) {
     if (to.tag.empty()) to.tag = registry::to_tag(image->version);
-    add_card(store, *image);
+    card = add_card(store, *image);
   }
   context.watch_interrupts();
   registry::Client client(to.registry, registry_words.connect(), context.clock, context.random);
   registry::Moved moved;
   {
     TransferLine line(context, registry_words);
-    moved = registry::push(store, digest, client, to, line.options());
+    registry::Options options = line.options();
+    // The same content may have other names here; those are nobody's business there.
+    options.goes = [&](const store::Artifact& artifact) {
+      return !image || artifact.artifact_type != kCardType || artifact.manifest == card;
+    };
+    moved = registry::push(store, digest, client, to, options);
   }
   if (image) {
     ledger.append("image.pushed", image->app,

@@ -174,8 +174,8 @@ class FakeRegistry {
       send_all(fd, fmt::format("{:x}\r\n{}\r\n", answer.body.size(), answer.body), broken);
     }
     const std::string body = answer.body.substr(0, answer.cut_after.value_or(answer.body.size()));
+    sent_bytes_ += body.size();  // before: whoever has all of it may ask at once
     send_all(fd, body, broken);
-    sent_bytes_ += body.size();
   }
 
   void keep_manifest(const std::string& repository, const std::string& reference, const std::string& bytes,
