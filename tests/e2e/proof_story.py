@@ -150,6 +150,8 @@ class Proof(world.Story):
         self.kiln.run("keys", "new", "other")
         (self.kiln.home / "keys/other.pub").rename(self.kiln.home / "other.pub")
         baked = self.kiln.json("bake", "--no-publish")
+        shown = self.kiln.json("keys", "show")
+        self.assertEqual((baked["signed_by"], shown["type"]), (shown["id"], "ecdsa-p256"))
         self.assertEqual(self.verify(0, "web@1.0.0"), {}, "signed by the default key as it was baked")
         self.assertEqual(self.kiln.json("bake", "--no-publish")["digest"], baked["digest"])
         self.assertEqual(len(self.entries("application/vnd.in-toto+json")), 1, "the same bake again says nothing new")

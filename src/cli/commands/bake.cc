@@ -79,7 +79,7 @@ std::string publish_if_possible(Context& context, const spec::App& app, const st
   return publish(context, image, catalog, connection);
 }
 
-nlohmann::json to_json(const bake::BakeResult& result, const std::string& ami) {
+nlohmann::json to_json(const bake::BakeResult& result, const std::string& ami, const std::string& key) {
   nlohmann::json layers = nlohmann::json::array();
   for (const bake::LayerReport& layer : result.layers) {
     layers.push_back({{"step", layer.step},
@@ -95,6 +95,7 @@ nlohmann::json to_json(const bake::BakeResult& result, const std::string& ami) {
           {"duration_ms", result.duration.count()},
           {"tags", result.tags},
           {"layers", layers},
+          {"signed_by", key.empty() ? nlohmann::json() : nlohmann::json(key)},
           {"ami", ami.empty() ? nlohmann::json() : nlohmann::json(ami)}};
 }
 
@@ -138,8 +139,9 @@ int run_bake(Context& context, const std::vector<std::string>& words) {
   if (key) sign(context, store, subject_of(image), *key);
   std::string ami = no_publish ? "" : publish_if_possible(context, app, environment, image, catalog, json);
   if (json) {
-    say_json(to_json(result, ami));
+    say_json(to_json(result, ami, key ? key->public_key().id().str() : ""));
   } else {
+    if (key) talk(fmt::format("  signed by key {}", key->public_key().id().short_str()));
     say(fmt::format("baked {} {}  sha256:{}  {}  {}", image.name(), ami.empty() ? "" : "as " + ami,
                     image.digest.short_str(), format_bytes(image.size_bytes), format_seconds(result.duration)));
   }
