@@ -37,9 +37,9 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 
 # The clients and validators that the end-to-end tests use: the newest of PyPI, because Debian's cannot send the newer members.
-clients=(awscli boto3 spdx-tools 'cyclonedx-python-lib[json-validation]')
+clients=(awscli boto3 spdx-tools 'cyclonedx-python-lib[json-validation]' in-toto-attestation 'securesystemslib[crypto]')
 if [ "${1:-}" = "--test" ] && [ "$(cat build/venv/.whole 2>/dev/null)" != "${clients[*]}" ]; then
-  echo "setup: installing the AWS CLI, boto3 and the validators of SBOMs into build/venv"
+  echo "setup: installing the AWS CLI, boto3 and the validators of SBOMs and attestations into build/venv"
   rm -rf build/venv
   python3 -m venv build/venv
   build/venv/bin/pip -q install --disable-pip-version-check "${clients[@]}"

@@ -216,7 +216,7 @@ class Bakehouse {
     const std::string ami =
         asked_.no_publish ? "" : publish_if_possible(context_, app, asked_.environment, image, catalog, asked_.json);
     if (recipe_.packer) run_post_processors(context_, *recipe_.packer, artifact_of(image, ami));
-    report(result, image, ami, tested);
+    report(result, image, ami, tested, key);
     return 0;
   }
 
@@ -230,13 +230,15 @@ class Bakehouse {
   }
 
   void report(const bake::BakeResult& result, const catalog::Image& image, const std::string& ami,
-              const Tested& tested) const {
+              const Tested& tested, const std::optional<proof::SigningKey>& key) const {
     if (!asked_.json) {
+      if (key) talk(fmt::format("  signed by key {}", key->public_key().id().short_str()));
       say(fmt::format("baked {} {}  sha256:{}  {}  {}", image.name(), ami.empty() ? "" : "as " + ami,
                       image.digest.short_str(), format_bytes(image.size_bytes), format_seconds(result.duration)));
       return;
     }
     nlohmann::json out = to_json(result, ami);
+    out["signed_by"] = key ? nlohmann::json(key->public_key().id().str()) : nlohmann::json();
     if (tested.now) out["test"] = trial::to_json(tested.result.report);
     say_json(out);
   }

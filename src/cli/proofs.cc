@@ -70,6 +70,15 @@ proof::BakeRecord record_of(Context& context, const spec::App& app, const bake::
 
 }  // namespace
 
+std::string read_named_file(const host::Path& file) {
+  try {
+    return host::read_file(file);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::not_found) throw;
+    throw Error(ErrorCode::usage, fmt::format("there is no file {}", file.string()));
+  }
+}
+
 host::Path keys_folder(const Context& context) { return context.home / "keys"; }
 
 std::optional<proof::SigningKey> signing_key(const Context& context, const std::string& file) {
@@ -79,11 +88,11 @@ std::optional<proof::SigningKey> signing_key(const Context& context, const std::
     path = keys_folder(context) / "default.pem";
     if (!std::filesystem::exists(path)) return std::nullopt;
   }
-  return proof::SigningKey::parse(host::read_file(path), path.string());
+  return proof::SigningKey::parse(read_named_file(path), path.string());
 }
 
 proof::PublicKey read_public_key(const host::Path& file) {
-  return proof::PublicKey::parse(host::read_file(file), file.string());
+  return proof::PublicKey::parse(read_named_file(file), file.string());
 }
 
 std::vector<proof::PublicKey> trusted_keys(const Context& context, const std::string& file) {

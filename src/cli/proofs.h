@@ -15,6 +15,9 @@
 
 namespace kiln::cli {
 
+// A file that the user named: Error(usage) when it is not there.
+std::string read_named_file(const host::Path& file);
+
 // A key as the user names it, else $KILN_SIGNING_KEY, else keys/default.pem in the home; nullopt when there is none of
 // them. One that is named and cannot be read is an error.
 std::optional<proof::SigningKey> signing_key(const Context& context, const std::string& file);

@@ -66,7 +66,7 @@ int run_keys(Context& context, const std::vector<std::string>& words) {
   if (!parse(parser, "keys", words)) return 0;
   if (verb == "new") return make(context, name, type);
   if (verb == "show") return show(context, name, json);
-  throw Error(ErrorCode::usage, fmt::format("there is no `kiln keys {}`", verb),
+  throw Error(ErrorCode::usage, verb.empty() ? "say what to do" : fmt::format("there is no `kiln keys {}`", verb),
               "Use `kiln keys new` or `kiln keys show`.");
 }
 

@@ -99,7 +99,7 @@ int run_verify(Context& context, const std::vector<std::string>& words) {
   proof::Trust trust{trusted_keys(context, key_file), nullptr, {}};
   std::optional<spec::Policy> policy;
   if (!policy_file.empty()) {
-    policy = spec::parse_policy(host::read_file(policy_file), policy_file);
+    policy = spec::parse_policy(read_named_file(policy_file), policy_file);
     trust.policy = &*policy;
     for (const std::string& name : policy->signed_by)
       trust.required.push_back(read_public_key(host::Path(policy_file).parent_path() / name));
