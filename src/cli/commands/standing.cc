@@ -90,8 +90,7 @@ void add_users(const Place& place, const fleet::OwnImage& own, Users& users) {
   }
 }
 
-int run_standing(Context& context, const std::vector<std::string>& words, std::string_view command,
-                 Standing standing) {
+int run_standing(Context& context, const std::vector<std::string>& words, std::string_view command, Standing standing) {
   CLI::App parser;
   bool json = false;
   std::string reference, why;
@@ -129,8 +128,8 @@ int run_standing(Context& context, const std::vector<std::string>& words, std::s
               {"not_reached", places.not_reached}});
     return 0;
   }
-  say(fmt::format("{} is {} ({} AMI{}): {}", image.name(), to_string(standing), amis.size(), amis.size() == 1 ? "" : "s",
-                  why));
+  say(fmt::format("{} is {} ({} AMI{}): {}", image.name(), to_string(standing), amis.size(),
+                  amis.size() == 1 ? "" : "s", why));
   if (standing != Standing::usable) {
     for (const std::string& line : users.lines) say("  " + line);
   }
