@@ -159,8 +159,8 @@ void require_deployable(const catalog::Image& image) {
   const bool aside = image.standing == catalog::Standing::aside;
   throw Error(ErrorCode::conflict,
               fmt::format("{} is not deployed: it is {} since {} by {}: {}", image.name(),
-                          aside ? "put aside by kiln gc" : to_string(image.standing),
-                          format_iso8601(image.stood.when), image.stood.by, image.stood.why),
+                          aside ? "put aside by kiln gc" : to_string(image.standing), format_iso8601(image.stood.when),
+                          image.stood.by, image.stood.why),
               fmt::format("Deploy another version (kiln images), or take it back: kiln {} {}{}",
                           aside ? "gc --undo" : "restore", image.name(), aside ? "" : " --why 'the reason'"));
 }

@@ -19,7 +19,7 @@ def own_store(kiln: world.Kiln) -> None:
     for note in (kiln.home / "cache/layers").glob("*"):
         name = note.read_text().split()[0].removeprefix("sha256:")
         blob = world.CACHE / "store/blobs/sha256" / name
-        if blob.exists():
+        if blob.exists() and not (blobs / name).exists():
             os.link(blob, blobs / name)
 
 
