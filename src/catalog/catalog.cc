@@ -65,8 +65,13 @@ Image Catalog::record(std::string_view kind, const Image& image, const std::stri
   const View all = view(image.app);
   const Image* known = all.image(image.app, image.version);
   const bool same = known != nullptr && known->digest == image.digest;
-  if (same && known->deployable()) return *known;
-  if (same && (known->standing == Standing::disabled || known->standing == Standing::revoked)) return *known;
+  if (same && known->standing == Standing::aside) {
+    throw Error(ErrorCode::conflict,
+                fmt::format("{} is there already, and was put aside by kiln gc on {}", image.name(),
+                            format_iso8601(known->stood.when)),
+                fmt::format("Take it back: kiln gc --undo {}", image.name()));
+  }
+  if (same && known->standing != Standing::gone) return *known;
   if (known != nullptr && !same) {
     throw Error(ErrorCode::already_exists,
                 fmt::format("{} is {} and cannot become {}: a version never moves to another image", image.name(),
@@ -96,17 +101,20 @@ Promotion Catalog::record_promoted(const Image& image, const std::string& channe
     if (before->version == image.version) return *before;
     promotion.from = before->version;
   }
-  json body = {{"version", image.version}, {"digest", image.digest.str()}, {"channel", channel},
-               {"from", promotion.from},   {"why", why},                   {"forced", forced}};
+  json body = {{"version", image.version},
+               {"digest", image.digest.str()},
+               {"channel", channel},
+               {"from", promotion.from},
+               {"why", why},
+               {"forced", forced}};
   const ledger::Entry entry = ledger_.append(kImagePromoted, image.app, body);
   promotion.act = {entry.actor, entry.time, why};
   return promotion;
 }
 
 void Catalog::record_approved(const Image& image, const std::string& channel, const std::string& why) {
-  ledger_.append(
-      kImageApproved, image.app,
-      {{"version", image.version}, {"digest", image.digest.str()}, {"channel", channel}, {"why", why}});
+  ledger_.append(kImageApproved, image.app,
+                 {{"version", image.version}, {"digest", image.digest.str()}, {"channel", channel}, {"why", why}});
 }
 
 namespace {
@@ -183,8 +191,10 @@ Image Catalog::find(std::string_view reference, std::string_view default_app) co
   const View seen = view(wanted.app);
   std::vector<Image> all;
   for (const Image& image : seen.images) {
-    if (image.standing != Standing::gone) all.push_back(image);
-    else if (image.version == wanted.rest) refuse_gone(image);
+    if (image.standing != Standing::gone)
+      all.push_back(image);
+    else if (image.version == wanted.rest)
+      refuse_gone(image);
   }
   if (all.empty()) {
     throw Error(ErrorCode::not_found, fmt::format("no image of {} was baked yet", wanted.app),

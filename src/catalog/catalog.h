@@ -86,12 +86,12 @@ struct Image {
 
   // Filled when read.
   Standing standing = Standing::usable;
-  Act stood;                              // the act that brought its standing
-  std::vector<TestRun> tests;             // oldest first
-  std::vector<std::string> signed_by;     // keys
-  std::map<std::string, Act> approved;    // by channel and person: "production ana@forge"
-  std::vector<std::string> channels;      // that point at it now, sorted
-  std::string imported_from;              // the AMI, when it was not baked here
+  Act stood;                            // the act that brought its standing
+  std::vector<TestRun> tests;           // oldest first
+  std::vector<std::string> signed_by;   // keys
+  std::map<std::string, Act> approved;  // by channel and person: "production ana@forge"
+  std::vector<std::string> channels;    // that point at it now, sorted
+  std::string imported_from;            // the AMI, when it was not baked here
 
   bool deployable() const { return standing == Standing::usable || standing == Standing::deprecated; }
   std::string name() const { return app + "@" + version; }
@@ -105,7 +105,7 @@ struct Promotion {
   std::string channel;
   std::string version;
   Digest digest;
-  std::string from;    // the version that the channel pointed at before; empty: none
+  std::string from;     // the version that the channel pointed at before; empty: none
   bool forced = false;  // against its rules
   Act act;
 };
@@ -127,7 +127,7 @@ class Catalog {
   explicit Catalog(ledger::Ledger& ledger) : ledger_(ledger) {}
 
   // Writes image.baked. The same version with the same digest again writes nothing. Throws Error(already_exists) naming
-  // both digests when the version belongs to another.
+  // both digests when the version belongs to another; Error(conflict) when gc has put the image aside.
   Image record_baked(const Image& image);
   // Writes image.placed, unless that AMI is known to hold it there. Throws Error(not_found) for an image that was not
   // baked, Error(already_exists) when the AMI is known to hold another digest.

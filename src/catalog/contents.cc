@@ -69,7 +69,8 @@ std::vector<Change> compare(const std::map<std::string, Value>& before, const st
       changes.push_back({right->first, "", describe(right->second)});
       ++right;
     } else {
-      if (left->second != right->second) changes.push_back({left->first, describe(left->second), describe(right->second)});
+      if (left->second != right->second)
+        changes.push_back({left->first, describe(left->second), describe(right->second)});
       ++left;
       ++right;
     }

@@ -37,7 +37,7 @@ TEST(Contents, ReadsWhatDpkgHasInstalled) {
 
 TEST(Contents, StacksLayersAsOverlayfsDoes) {
   store::Listing base, top;
-  base.files = {{"/a", file("1")}, {"/d", folder()}, {"/d/x", file("x")},  {"/e", folder()},
+  base.files = {{"/a", file("1")},   {"/d", folder()}, {"/d/x", file("x")}, {"/e", folder()},
                 {"/e/y", file("y")}, {"/f", folder()}, {"/f/z", file("z")}, {"/d-not", file("n")}};
   base.dpkg_status = "Package: p\nStatus: install ok installed\nVersion: 1\n";
   top.files = {{"/a", file("2")}, {"/e", folder()}, {"/f", file("now a file")}};
@@ -51,9 +51,10 @@ TEST(Contents, StacksLayersAsOverlayfsDoes) {
 
 TEST(Contents, KnowsWhichUnitsAreEnabled) {
   store::Listing layer;
-  layer.files = {{"/etc/systemd/system/multi-user.target.wants/nginx.service", link("/lib/systemd/system/nginx.service")},
-                 {"/etc/systemd/system/own.service", file("[Unit]")},
-                 {"/etc/systemd/system/apt.timer", link("/dev/null")}};
+  layer.files = {
+      {"/etc/systemd/system/multi-user.target.wants/nginx.service", link("/lib/systemd/system/nginx.service")},
+      {"/etc/systemd/system/own.service", file("[Unit]")},
+      {"/etc/systemd/system/apt.timer", link("/dev/null")}};
   EXPECT_THAT(stack({layer}).units,
               ElementsAre(Pair("apt.timer", "masked"), Pair("nginx.service", "multi-user.target.wants")));
 }
@@ -66,8 +67,8 @@ TEST(Contents, SaysWhatDiffers) {
   after.files = {{"/same", file("s")}, {"/mode", file("m", 0600)}, {"/new", link("/same")}};
   const Difference found = difference(before, after);
   EXPECT_THAT(found.packages, ElementsAre(Change{"a", "1", ""}, Change{"b", "1", "2"}, Change{"c", "", "1"}));
-  EXPECT_THAT(found.files, ElementsAre(Change{"/mode", "f 0644 0:0 1 m", "f 0600 0:0 1 m"},
-                                       Change{"/new", "", "l 0777 0:0 /same"}));
+  EXPECT_THAT(found.files,
+              ElementsAre(Change{"/mode", "f 0644 0:0 1 m", "f 0600 0:0 1 m"}, Change{"/new", "", "l 0777 0:0 /same"}));
   EXPECT_TRUE(difference(after, after).files.empty());
 }
 

@@ -1,7 +1,8 @@
 // Gc: which images may go, and for every one of them why it is kept or goes. Pure: the facts are looked at by others.
 //
-// Going has two steps. An image that nothing refers to is put aside: its AMIs are disabled, nobody deploys it, and it can
-// be had back. When it has been aside for the grace, its AMIs and snapshots are deleted and its bytes leave the store.
+// Going has two steps. An image that nothing refers to is put aside: its AMIs are disabled, nobody deploys it, and it
+// can be had back. When it has been aside for the grace, its AMIs and snapshots are deleted and its bytes leave the
+// store.
 #pragma once
 
 #include <map>
@@ -27,10 +28,10 @@ struct GcFacts {
 };
 
 struct GcRules {
-  std::string app;                                      // only its images; empty: all
-  std::size_t keep = 3;                                 // the newest of each app that can be deployed
-  Duration older = std::chrono::hours(24 * 30);         // younger ones stay
-  Duration grace = std::chrono::hours(24 * 7);          // how long one is aside before it goes
+  std::string app;                               // only its images; empty: all
+  std::size_t keep = 3;                          // the newest of each app that can be deployed
+  Duration older = std::chrono::hours(24 * 30);  // younger ones stay
+  Duration grace = std::chrono::hours(24 * 7);   // how long one is aside before it goes
 };
 
 enum class Fate {

@@ -16,7 +16,8 @@ const Time kNow{std::chrono::seconds(1'780'000'000)};
 
 class GcTest : public ::testing::Test {
  protected:
-  Image& add(const std::string& version, int days_old, const std::string& content = "", const std::string& app = "web") {
+  Image& add(const std::string& version, int days_old, const std::string& content = "",
+             const std::string& app = "web") {
     Image image;
     image.app = app;
     image.version = version;

@@ -43,8 +43,9 @@ std::vector<Refusal> refusals(const Channel& channel, const Image& image, const 
   }
   const TestRun* newest = image.tests.empty() ? nullptr : &image.tests.back();
   if (newest != nullptr && !newest->passed) {
-    all.push_back({"tested", fmt::format("its test of {} failed: {}", format_iso8601(newest->when),
-                                         newest->failed.empty() ? "no check is named" : join(newest->failed, ", ")),
+    all.push_back({"tested",
+                   fmt::format("its test of {} failed: {}", format_iso8601(newest->when),
+                               newest->failed.empty() ? "no check is named" : join(newest->failed, ", ")),
                    fmt::format("Test it again: kiln test {}", image.name())});
   } else if (channel.tested && newest == nullptr) {
     all.push_back({"tested", "it was never tested", fmt::format("Test it: kiln test {}", image.name())});

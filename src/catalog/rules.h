@@ -12,10 +12,10 @@ namespace kiln::catalog {
 // What kiln.yaml's `channels` says of one channel.
 struct Channel {
   std::string name{};
-  bool tested = false;                   // its newest test run passed
-  bool is_signed = false;                // somebody signed it
-  std::string from{};                    // the channel that must point, or have pointed, at it
-  std::string deployed{};                // the environment where it was deployed with success; "any": in whichever
+  bool tested = false;                     // its newest test run passed
+  bool is_signed = false;                  // somebody signed it
+  std::string from{};                      // the channel that must point, or have pointed, at it
+  std::string deployed{};                  // the environment where it was deployed with success; "any": in whichever
   std::vector<std::string> approved_by{};  // one of these promotes it or has approved it; empty: nobody need to
 };
 

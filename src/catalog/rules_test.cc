@@ -157,6 +157,7 @@ TEST_F(RulesTest, AVersionStaysTakenWhenItsImageIsGone) {
   catalog_.record_placed(one, {"1", "r", "ami-1", {}});
   catalog_.record_standing(one, Standing::aside, "old");
   EXPECT_EQ(catalog_.find("web@1.0.0").standing, Standing::aside);
+  EXPECT_THAT(refused([&] { bake("1.0.0", "a"); }), HasSubstr("kiln gc --undo web@1.0.0"));
   catalog_.record_standing(one, Standing::gone, "old");
   EXPECT_TRUE(catalog_.images().empty());
   EXPECT_THAT(refused([&] { catalog_.find("web@1.0.0"); }), HasSubstr("was removed on"));

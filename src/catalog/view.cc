@@ -33,15 +33,12 @@ void add_image(View& view, const ledger::Entry& entry, const json& body) {
   if (before != view.images.end()) {
     image.tests = before->tests;
     image.signed_by = before->signed_by;
-    if (before->standing == Standing::aside) image.placements = before->placements;
     view.images.erase(before);
   }
   view.images.push_back(std::move(image));
 }
 
-Act act_of(const ledger::Entry& entry, const json& body) {
-  return {entry.actor, entry.time, body.value("why", "")};
-}
+Act act_of(const ledger::Entry& entry, const json& body) { return {entry.actor, entry.time, body.value("why", "")}; }
 
 TestRun test_of(const ledger::Entry& entry, const json& body) {
   TestRun run;
@@ -125,8 +122,7 @@ std::string_view to_string(Standing standing) {
 
 bool is_channel_name(std::string_view name) {
   if (name.empty() || name.size() > 40 || name == "latest" || name[0] < 'a' || name[0] > 'z') return false;
-  return std::ranges::all_of(
-      name, [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-'; });
+  return std::ranges::all_of(name, [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-'; });
 }
 
 const Promotion* View::channel(std::string_view app, std::string_view name) const {
@@ -159,9 +155,10 @@ View Catalog::view(std::string_view app) const {
     try {
       take(view, entry, json::parse(entry.body));
     } catch (const json::exception& error) {
-      throw Error(ErrorCode::corrupt,
-                  fmt::format("the ledger's entry {} ({}) cannot be read: {}", entry.sequence, entry.kind, error.what()),
-                  "Run `kiln ledger verify`.");
+      throw Error(
+          ErrorCode::corrupt,
+          fmt::format("the ledger's entry {} ({}) cannot be read: {}", entry.sequence, entry.kind, error.what()),
+          "Run `kiln ledger verify`.");
     }
   }
   std::ranges::reverse(view.images);

@@ -30,8 +30,8 @@ TrialResult try_image(Context& context, const spec::App& app, store::Store& stor
 void require_passed(const spec::App& app, const TrialRequest& request, const TrialResult& result);
 
 // Error(conflict) for an image whose newest test has failed: it is neither published nor deployed.
-void require_deployable(const ledger::Ledger& ledger, const std::string& app, const std::string& version,
-                        const Digest& digest);
+void require_tests_passed(const ledger::Ledger& ledger, const std::string& app, const std::string& version,
+                          const Digest& digest);
 
 host::Path trials_folder(const Context& context);
 // Says how to get into it and how to end it.

@@ -155,9 +155,21 @@ catalog::Image image_of(Context& context, const spec::App& app, catalog::Catalog
 
 }  // namespace
 
+void require_deployable(const catalog::Image& image) {
+  if (image.deployable()) return;
+  const bool aside = image.standing == catalog::Standing::aside;
+  throw Error(ErrorCode::conflict,
+              fmt::format("{} is not deployed: it is {} since {} by {}: {}", image.name(),
+                          aside ? "put aside by kiln gc" : to_string(image.standing), format_iso8601(image.stood.when),
+                          image.stood.by, image.stood.why),
+              fmt::format("Deploy another version (kiln images), or take it back: kiln {} {}{}",
+                          aside ? "gc --undo" : "restore", image.name(), aside ? "" : " --why 'the reason'"));
+}
+
 std::string publish(Context& context, const catalog::Image& image, catalog::Catalog& catalog, Connection& connection) {
-  require_deployable(ledger::Ledger(context.ledger_folder(), context.clock, context.actor()), image.app, image.version,
+  require_tests_passed(ledger::Ledger(context.ledger_folder(), context.clock, context.actor()), image.app, image.version,
                      image.digest);
+  require_deployable(image);
   if (!connection.local()) {
     // The plan says so when it is gone.
     const auto* placed = image.placed_in(connection.account(), connection.region());
@@ -176,17 +188,6 @@ std::string publish(Context& context, const catalog::Image& image, catalog::Cata
     catalog.record_placed(image, {connection.account(), connection.region(), ami, context.clock.now()});
     return ami;
   });
-}
-
-void require_deployable(const catalog::Image& image) {
-  if (image.deployable()) return;
-  const bool aside = image.standing == catalog::Standing::aside;
-  throw Error(ErrorCode::conflict,
-              fmt::format("{} is not deployed: it is {} since {} by {}: {}", image.name(),
-                          aside ? "put aside by kiln gc" : to_string(image.standing),
-                          format_iso8601(image.stood.when), image.stood.by, image.stood.why),
-              fmt::format("Deploy another version (kiln images), or take it back: kiln {} {}{}",
-                          aside ? "gc --undo" : "restore", image.name(), aside ? "" : " --why 'the reason'"));
 }
 
 deploy::Wanted wanted_of(Context& context, Session& session, const std::string& reference) {

@@ -37,7 +37,8 @@ void add_kept(const deploy::History& history, const std::string& app, const std:
   for (const deploy::Deployment& deployment : deployments) {
     if (deployment.destroyed) continue;
     if (!deployment.outcome || deployment.outcome == deploy::Outcome::left) {
-      kept.push_back({deployment.digest, deployment.ami, fmt::format("the deployment {} is not finished", deployment.id)});
+      kept.push_back(
+          {deployment.digest, deployment.ami, fmt::format("the deployment {} is not finished", deployment.id)});
     }
     if (deployment.outcome == deploy::Outcome::done) serving = &deployment;
   }
@@ -96,8 +97,8 @@ void protect_way_back(Session& session) {
     for (const auto& image : client.call<ec2::DescribeImages>(request).images) {
       const std::string ami = image.image_id.value_or("");
       const bool is_protected = image.deregistration_protection.value_or("").starts_with("enabled");
-      const bool ours = std::ranges::any_of(
-          image.tags, [](const ec2::Tag& tag) { return tag.key.value_or("") == kTagProtected; });
+      const bool ours =
+          std::ranges::any_of(image.tags, [](const ec2::Tag& tag) { return tag.key.value_or("") == kTagProtected; });
       if (kept.contains(ami) && !is_protected) protect(client, ami);
       if (!kept.contains(ami) && is_protected && ours) unprotect(client, ami);
     }

@@ -24,8 +24,9 @@ struct Kept {
 // is about.
 std::vector<Kept> kept_by_deployments(ledger::Ledger& ledger);
 
-// After a deployment: protects the AMIs of the app that serve or can be gone back to (EnableImageDeregistrationProtection),
-// and lifts Kiln's own protection from its others. What fails is said and fails nothing else.
+// After a deployment: protects the AMIs of the app that serve or can be gone back to
+// (EnableImageDeregistrationProtection), and lifts Kiln's own protection from its others. What fails is said and fails
+// nothing else.
 void protect_way_back(Session& session);
 void unprotect(aws::Client& client, const std::string& ami);
 

@@ -104,8 +104,8 @@ void look_at_versions(aws::Client& client, const ec2::LaunchTemplate& of, Usage&
 }
 
 void look_at_groups(aws::Client& client, Usage& usage) {
-  for (const auto& found : aws::collect<asg::DescribeAutoScalingGroups>(
-           client, {}, &asg::AutoScalingGroupsType::auto_scaling_groups)) {
+  for (const auto& found :
+       aws::collect<asg::DescribeAutoScalingGroups>(client, {}, &asg::AutoScalingGroupsType::auto_scaling_groups)) {
     UsingGroup group;
     group.name = str(found.auto_scaling_group_name);
     const Tags tags = tags_of(found.tags);
@@ -123,7 +123,7 @@ void look_at_groups(aws::Client& client, Usage& usage) {
       if (version.id != str(launches->launch_template_id) && version.name != str(launches->launch_template_name)) {
         continue;
       }
-      const bool is_it = wanted == "$Latest" ? version.is_latest
+      const bool is_it = wanted == "$Latest"                      ? version.is_latest
                          : wanted.empty() || wanted == "$Default" ? version.is_default
                                                                   : std::to_string(version.version) == wanted;
       if (!is_it) continue;

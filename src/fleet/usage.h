@@ -1,7 +1,7 @@
 // Usage: who uses which AMI in one account and region: one look, whatever app it belongs to.
 //
-// About 5 calls and their pages, and one for each launch template. Things of other owners are not looked at, and nothing
-// is changed. Failures climb as the client's Errors.
+// About 5 calls and their pages, and one for each launch template. Things of other owners are not looked at, and
+// nothing is changed. Failures climb as the client's Errors.
 #pragma once
 
 #include <cstdint>
@@ -70,7 +70,7 @@ struct UsingGroup {
 };
 
 struct Usage {
-  std::vector<OwnImage> images;  // disabled ones too; newest first
+  std::vector<OwnImage> images;          // disabled ones too; newest first
   std::vector<UsingInstance> instances;  // by launch time; those that have ended are left out
   std::vector<UsingTemplate> templates;  // every version of every template
   std::vector<UsingGroup> groups;

@@ -244,6 +244,28 @@ TEST(App, CutOffAtAnyByteItIsReadOrRefusedAndNeverMore) {
   EXPECT_GT(accepted, 0);
 }
 
+TEST(App, ReadsTheRulesOfChannels) {
+  const std::string head = "app: web\nimage: {from: debian:bookworm, steps: [{packages: [nginx]}]}\n";
+  const App app = parse_app(head +
+                            "channels:\n  staging: {requires: [tested]}\n"
+                            "  production: {requires: [tested, signed], from: staging, deployed: local, "
+                            "approved_by: ana@forge}\n");
+  ASSERT_EQ(app.channels.size(), 2u);
+  EXPECT_TRUE(app.channels[0].tested);
+  EXPECT_FALSE(app.channels[0].is_signed);
+  EXPECT_EQ(app.channels[1].name, "production");
+  EXPECT_TRUE(app.channels[1].is_signed);
+  EXPECT_EQ(app.channels[1].from, "staging");
+  EXPECT_EQ(app.channels[1].deployed, "local");
+  EXPECT_EQ(app.channels[1].approved_by, std::vector<std::string>{"ana@forge"});
+  EXPECT_TRUE(parse_app(head).channels.empty());
+  EXPECT_THAT(refused(head + "channels: {latest: {}}\n").message(), HasSubstr("baked last"));
+  EXPECT_THAT(refused(head + "channels: {dev: {from: tset}}\n").message(), HasSubstr("no other channel"));
+  EXPECT_THAT(refused(head + "channels: {dev: {from: dev}}\n").message(), HasSubstr("no other channel"));
+  EXPECT_THAT(refused(head + "channels: {dev: {deployed: mars}}\n").message(), HasSubstr("no environment"));
+  EXPECT_THAT(refused(head + "channels: {dev: {requires: [luck]}}\n").message(), HasSubstr("luck"));
+}
+
 TEST(App, TheExampleIsAccepted) {
   const App app = parse_app(read(KILN_SOURCE_DIR "/examples/web/kiln.yaml"));
   EXPECT_EQ(app.name, "web");

@@ -110,7 +110,8 @@ Listing list_alone(const host::Path& blob) {
   if (::unshare(CLONE_NEWNS) != 0 || ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) {
     throw failed("making a mount namespace");
   }
-  host::run_checked({"mount", "-t", "erofs", "-o", "ro,loop,nodev,nosuid,noexec", blob.string(), folder.path().string()});
+  host::run_checked(
+      {"mount", "-t", "erofs", "-o", "ro,loop,nodev,nosuid,noexec", blob.string(), folder.path().string()});
   Listing listing = Walk(folder.path()).run();
   ::umount2(folder.path().c_str(), MNT_DETACH);
   return listing;

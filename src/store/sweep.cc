@@ -136,6 +136,8 @@ class Sweeper {
     }
   }
 
+  Duration notes_rest() const { return std::max(request_.young, request_.young_notes); }
+
   // Of a layer that no image has: kept while it is young, and its blob with it.
   void sweep_notes() {
     if (request_.layer_notes.empty() || !std::filesystem::exists(request_.layer_notes)) return;
@@ -145,9 +147,9 @@ class Sweeper {
         const Digest digest = Digest::parse(split(trim(host::read_file(note)), ' ')[0]);
         if (marked_.contains(digest)) continue;
         const auto time = changed(note);
-        if (time && *time + request_.young > request_.now) {
+        if (time && *time + notes_rest() > request_.now) {
           noted_.insert(digest);
-        } else if (request_.act && !remove_old(note)) {
+        } else if (request_.act && !remove_old(note, notes_rest())) {
           noted_.insert(digest);
         }
       } catch (const Error& error) {
@@ -166,7 +168,7 @@ class Sweeper {
     if (marked_.contains(digest)) return;
     const auto time = changed(path);
     if (noted_.contains(digest) || !time || *time + request_.young > request_.now ||
-        (request_.act && !remove_old(path))) {
+        (request_.act && !remove_old(path, request_.young))) {
       swept_.young_bytes += size;
       return;
     }
@@ -175,7 +177,7 @@ class Sweeper {
   }
 
   // False when somebody renewed it while it was moved out of the way.
-  bool remove_old(const host::Path& path) const {
+  bool remove_old(const host::Path& path, Duration rest) const {
     const auto work = store_.temporary();
     const host::Path aside = work->path() / "aside";
     std::error_code error;
@@ -187,7 +189,7 @@ class Sweeper {
     }
     if (error) return false;
     const auto time = changed(aside);
-    if (!time || *time + request_.young <= request_.now) return true;  // goes with `work`
+    if (!time || *time + rest <= request_.now) return true;  // goes with `work`
     std::filesystem::rename(aside, path, error);
     return false;
   }

@@ -44,9 +44,11 @@ class SweepTest : public ::testing::Test {
     request.layer_notes = notes_;
     request.now = host::SystemClock().now();
     request.act = act;
+    request.young_notes = rest_;
     return sweep(store_, request);
   }
 
+  Duration rest_{0};
   host::TemporaryFolder folder_{"sweep-test-"};
   host::Path notes_ = folder_.path() / "cache/layers";
   Store store_{folder_.path() / "store"};
@@ -88,6 +90,16 @@ TEST_F(SweepTest, AYoungNoteKeepsItsLayerAndAnOldOneGoesWithIt) {
   EXPECT_TRUE(store_.has(sha256("used by a bake")));
   EXPECT_FALSE(store_.has(sha256("left")));
   EXPECT_EQ(host::list_folder(notes_), std::vector<std::string>{"aa"});
+}
+
+TEST_F(SweepTest, LayersThatABakeMayUseAgainRestLonger) {
+  store_.put("left");
+  note("bb", "left");
+  age_blobs();
+  rest_ = std::chrono::hours(24 * 365 * 20);
+  EXPECT_EQ(run({}).bytes, 0u);
+  rest_ = std::chrono::hours(24);
+  EXPECT_GT(run({}).bytes, 0u);
 }
 
 TEST_F(SweepTest, PuttingTheSameBytesAgainMakesThemYoung) {

@@ -19,7 +19,7 @@ def own_store(kiln: world.Kiln) -> None:
     for note in (kiln.home / "cache/layers").glob("*"):
         name = note.read_text().split()[0].removeprefix("sha256:")
         blob = world.CACHE / "store/blobs/sha256" / name
-        if blob.exists():
+        if blob.exists() and not (blobs / name).exists():
             os.link(blob, blobs / name)
 
 
@@ -74,10 +74,12 @@ class Catalog(world.Story):
             self.promotion()
         kiln.run("deploy")
         kiln.run("promote", "1.1.0", "production", "--why", "served well")
-        kiln.set_version("1.1.0", "1.2.0")
-        kiln.run("bake")
         with self.subTest("revoke"):
             self.revocation()
+        kiln.set_version("1.1.0", "1.2.0")
+        kiln.run("bake")
+        with self.subTest("looking inside"):
+            self.looking_inside()
         with self.subTest("gc"):
             self.collection()
         with self.subTest("a lost ledger"):
@@ -114,9 +116,26 @@ class Catalog(world.Story):
             said = self.refuse(1, *words)
             self.assertIn("CVE-2026-0001", said)
         self.assertIn("standing", self.refuse(1, "promote", "1.1.0", "dev", "--force", "--why", "must"))
+        self.assertIn("CVE-2026-0001", self.refuse(1, "bake"))
         self.kiln.run("restore", "1.1.0", "--why", "not affected")
         self.assertEqual(self.state_of(ami), "available")
         self.assertEqual(self.kiln.run("plan", "--image", "1.1.0").returncode, 0)
+
+    def looking_inside(self) -> None:
+        found = self.kiln.json("diff", "1.0.0", "1.2.0")
+        self.assertEqual([change["name"] for change in found["files"]], ["/var/www/html/index.html"])
+        self.assertEqual((found["packages"], found["units"]), ([], []))
+        self.assertEqual(sorted(layer["in"] for layer in found["layers"]), ["after", "before"] + ["both"] * 4)
+        nginx = self.kiln.json("search", "nginx", "1.22")
+        where = {hit["image"]: hit for hit in nginx["images"]}
+        self.assertEqual(set(where), {"web@1.0.0", "web@1.1.0", "web@1.2.0"})
+        self.assertTrue(where["web@1.1.0"]["matches"][0].startswith("nginx 1.22"))
+        self.assertEqual(where["web@1.1.0"]["running"][0]["group"], "kiln-web")
+        self.assertEqual(where["web@1.2.0"]["running"], [])
+        self.assertEqual(self.kiln.json("search", "nginx", "1.2")["images"], [])
+        page = found["files"][0]["after"].split()[-1]
+        self.assertEqual([hit["image"] for hit in self.kiln.json("search", page)["images"]], ["web@1.2.0"])
+        self.assertEqual(len(self.kiln.json("search", "/usr/sbin/ngin?")["images"]), 3)
 
     def collection(self) -> None:
         kiln, rules = self.kiln, ("--keep", "0", "--older", "0s")

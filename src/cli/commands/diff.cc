@@ -31,7 +31,9 @@ json to_json(const std::vector<Change>& changes) {
   json list = json::array();
   for (const Change& change : changes) {
     list.push_back({{"name", change.name},
-                    {"change", change.before.empty() ? "added" : change.after.empty() ? "removed" : "changed"},
+                    {"change", change.before.empty()  ? "added"
+                               : change.after.empty() ? "removed"
+                                                      : "changed"},
                     {"before", change.before.empty() ? json() : json(change.before)},
                     {"after", change.after.empty() ? json() : json(change.after)}});
   }
@@ -72,7 +74,8 @@ std::vector<LayerRow> layers_of(const store::Store& store, const catalog::Image&
     for (std::size_t i = 0; i < image.layers.size(); ++i) {
       const bool shared = has(other, image.layers[i]);
       if (shared && std::string_view(mark) == "-") continue;
-      rows.push_back({shared ? "=" : mark, image.layers[i], i < image.config.history.size() ? image.config.history[i] : ""});
+      rows.push_back(
+          {shared ? "=" : mark, image.layers[i], i < image.config.history.size() ? image.config.history[i] : ""});
     }
   };
   add(left, right, "-");
@@ -122,7 +125,9 @@ int run_diff(Context& context, const std::vector<std::string>& words) {
   if (as_json) {
     json rows = json::array();
     for (const LayerRow& row : layers) {
-      rows.push_back({{"in", row.mark == "=" ? "both" : row.mark == "-" ? "before" : "after"},
+      rows.push_back({{"in", row.mark == "="   ? "both"
+                             : row.mark == "-" ? "before"
+                                               : "after"},
                       {"digest", row.blob.digest.str()},
                       {"size_bytes", row.blob.size_bytes},
                       {"step", row.step}});
@@ -147,7 +152,8 @@ int run_diff(Context& context, const std::vector<std::string>& words) {
   print("files", found.files, all ? found.files.size() : kFilesShown);
   say("layers");
   for (const LayerRow& row : layers) {
-    say(fmt::format("  {} {}  {:>8}  {}", row.mark, row.blob.digest.short_str(), format_bytes(row.blob.size_bytes), row.step));
+    say(fmt::format("  {} {}  {:>8}  {}", row.mark, row.blob.digest.short_str(), format_bytes(row.blob.size_bytes),
+                    row.step));
   }
   return 0;
 }

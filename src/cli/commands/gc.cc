@@ -43,11 +43,12 @@ class References {
     for (const fleet::UsingTemplate& version : place_.usage.templates) {
       // Those of Kiln's templates count by their group, instances and way back.
       if (!version.app.empty()) continue;
-      add(version.ami, fmt::format("the launch template {} version {} names {}", version.name, version.version,
-                                   version.ami));
+      add(version.ami,
+          fmt::format("the launch template {} version {} names {}", version.name, version.version, version.ami));
     }
     for (const fleet::OwnImage& own : place_.usage.images) {
-      if (own.is_protected && own.tag(kTagProtected).empty()) add(own.ami, own.ami + " is protected from deregistration");
+      if (own.is_protected && own.tag(kTagProtected).empty())
+        add(own.ami, own.ami + " is protected from deregistration");
     }
     return references_;
   }
@@ -72,12 +73,13 @@ std::vector<std::string> other_regions(const Context& context) {
   return others;
 }
 
-// The versions of Kiln's launch templates that name this AMI go with it. AWS keeps a default version: it moves first, to
-// one that launches something else.
+// The versions of Kiln's launch templates that name this AMI go with it. AWS keeps a default version: it moves first,
+// to one that launches something else.
 std::vector<std::string> template_versions_of(const Place& place, const std::string& ami) {
   std::vector<std::string> named;
   for (const fleet::UsingTemplate& version : place.usage.templates) {
-    if (version.ami == ami && !version.app.empty()) named.push_back(fmt::format("{} {}", version.name, version.version));
+    if (version.ami == ami && !version.app.empty())
+      named.push_back(fmt::format("{} {}", version.name, version.version));
   }
   return named;
 }
@@ -110,7 +112,8 @@ class Collection {
         ledger_(context.ledger_folder(), context.clock, context.actor()),
         catalog_(ledger_),
         store_(context.store_folder()),
-        places_(look_at_places(context)) {
+        places_(look_at_places(context)),
+        rest_(rules.grace) {
     facts_.view = catalog_.view();
     facts_.now = context.clock.now();
     facts_.not_reached = places_.not_reached;
@@ -136,7 +139,8 @@ class Collection {
   void undo(const std::string& reference) {
     const catalog::Image image = catalog_.find(reference, app_here(context_));
     if (image.standing != Standing::aside) {
-      throw Error(ErrorCode::conflict, fmt::format("{} was not put aside: it is {}", image.name(), to_string(image.standing)));
+      throw Error(ErrorCode::conflict,
+                  fmt::format("{} was not put aside: it is {}", image.name(), to_string(image.standing)));
     }
     catalog_.record_standing(image, Standing::usable, "taken back by kiln gc --undo");
     for (const Place& place : places_.reached) {
@@ -156,13 +160,14 @@ class Collection {
                       verdict.fate == Fate::remove ? format_bytes(bytes_of(verdict.image)) : "-", verdict.why,
                       verdict.fate == Fate::remove ? in_aws(verdict.image) : ""));
     }
-    say(fmt::format("{} {} in {} blobs of the store{}", done ? "freed" : "would free", format_bytes(swept_.bytes),
-                    swept_.blobs,
-                    swept_.young_bytes == 0
-                        ? ""
-                        : fmt::format("; {} more when they have rested for 2 hours", format_bytes(swept_.young_bytes))));
+    say(fmt::format(
+        "{} {} in {} blobs of the store{}", done ? "freed" : "would free", format_bytes(swept_.bytes), swept_.blobs,
+        swept_.young_bytes == 0
+            ? ""
+            : fmt::format("; {} more, unless they are used, when they have rested", format_bytes(swept_.young_bytes))));
     for (const std::string& place : facts_.not_reached) talk("  not reached, so what is placed stays: " + place);
-    if (!done && std::ranges::any_of(verdicts_, [](const auto& v) { return v.fate == Fate::put_aside || v.fate == Fate::remove; })) {
+    if (!done && std::ranges::any_of(
+                     verdicts_, [](const auto& v) { return v.fate == Fate::put_aside || v.fate == Fate::remove; })) {
       talk("  nothing was changed; next: kiln gc --yes");
     }
   }
@@ -259,6 +264,7 @@ class Collection {
     request.layer_notes = context_.home / "cache" / "layers";
     request.now = context_.clock.now();
     request.act = act;
+    request.young_notes = rest_;
     std::set<Digest> needed;
     for (const catalog::Verdict& verdict : verdicts_) {
       if (verdict.fate != Fate::remove) needed.insert(verdict.image.digest);
@@ -274,6 +280,7 @@ class Collection {
   catalog::Catalog catalog_;
   store::Store store_;
   Places places_;
+  Duration rest_;  // of layers that only the bake cache knows
   catalog::GcFacts facts_;
   std::vector<catalog::Verdict> verdicts_;
   store::Swept swept_;

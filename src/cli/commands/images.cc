@@ -61,8 +61,8 @@ int run_images(Context& context, const std::vector<std::string>& words) {
                      : fmt::format("no image of '{}' has been baked yet", app));
     return 0;
   }
-  say(fmt::format("{:<24} {:<12} {:<22} {:>8}  {:<8} {:<24} {:<10} {:>7}  {}", "IMAGE", "DIGEST", "AMI", "SIZE", "COMMIT",
-                  "BUILT", "STANDING", "RUNNING", "CHANNELS"));
+  say(fmt::format("{:<24} {:<12} {:<22} {:>8}  {:<8} {:<24} {:<10} {:>7}  {}", "IMAGE", "DIGEST", "AMI", "SIZE",
+                  "COMMIT", "BUILT", "STANDING", "RUNNING", "CHANNELS"));
   for (const catalog::Image& image : images) {
     say(fmt::format("{:<24} {:<12} {:<22} {:>8}  {:<8} {:<24} {:<10} {:>7}  {}", image.name(), image.digest.short_str(),
                     image.placements.empty() ? "-" : image.placements.back().ami, format_bytes(image.size_bytes),

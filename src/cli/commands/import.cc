@@ -86,10 +86,8 @@ void check_names(const catalog::Image& image) {
 void tag(aws::Client& client, const fleet::OwnImage& own, const catalog::Image& image) {
   ec2::CreateTagsRequest request;
   request.resources = {own.ami};
-  for (const auto& [key, value] :
-       std::map<std::string_view, std::string>{{fleet::kTagApp, image.app},
-                                               {fleet::kTagVersion, image.version},
-                                               {fleet::kTagDigest, image.digest.str()}}) {
+  for (const auto& [key, value] : std::map<std::string_view, std::string>{
+           {fleet::kTagApp, image.app}, {fleet::kTagVersion, image.version}, {fleet::kTagDigest, image.digest.str()}}) {
     if (own.tag(key) == value) continue;
     ec2::Tag made;
     made.key = std::string(key);

@@ -34,9 +34,10 @@ catalog::Channel channel_named(const spec::App& app, const std::string& name) {
     names.push_back(channel.name);
   }
   const auto near = nearest(name, names);
-  throw Error(ErrorCode::usage,
-              fmt::format("{} has no channel '{}'{}", app.name, name, near ? fmt::format("; did you mean '{}'?", *near) : ""),
-              fmt::format("It has: {}. Others are written into kiln.yaml's 'channels'.", join(names, ", ")));
+  throw Error(
+      ErrorCode::usage,
+      fmt::format("{} has no channel '{}'{}", app.name, name, near ? fmt::format("; did you mean '{}'?", *near) : ""),
+      fmt::format("It has: {}. Others are written into kiln.yaml's 'channels'.", join(names, ", ")));
 }
 
 catalog::PromotionFacts facts_of(const spec::App& app, ledger::Ledger& ledger, const catalog::Image& image,
@@ -108,9 +109,10 @@ int run_promote(Context& context, const std::vector<std::string>& words) {
   catalog::Catalog catalog(ledger);
   const catalog::Image image = catalog.find(reference, app.name);
   if (image.app != app.name) {
-    throw Error(ErrorCode::usage, fmt::format("{} is no image of {}", image.name(), app.name),
-                fmt::format("The rules of its channels are in the kiln.yaml of {}: go to its folder, or name it with -C.",
-                            image.app));
+    throw Error(
+        ErrorCode::usage, fmt::format("{} is no image of {}", image.name(), app.name),
+        fmt::format("The rules of its channels are in the kiln.yaml of {}: go to its folder, or name it with -C.",
+                    image.app));
   }
   if (approve) {
     catalog.record_approved(image, channel.name, why);

@@ -30,7 +30,8 @@ class Search {
   // What of the image matches, in words; empty: nothing.
   std::vector<std::string> in_name(const catalog::Image& image) const {
     std::vector<std::string> found;
-    if (may_be_commit() && !image.commit.empty() && image.commit.starts_with(what_)) found.push_back("commit " + image.commit);
+    if (may_be_commit() && !image.commit.empty() && image.commit.starts_with(what_))
+      found.push_back("commit " + image.commit);
     if (by_digest() && image.digest.str().starts_with(what_)) found.push_back("image " + image.digest.str());
     return found;
   }
@@ -47,13 +48,15 @@ class Search {
     std::vector<std::string> found;
     if (by_path() || by_digest()) {
       for (const auto& [name, file] : contents.files) {
-        const bool matches = by_path() ? wildcard_match(what_, name) : file.type == 'f' && file.content.starts_with(what_);
+        const bool matches =
+            by_path() ? wildcard_match(what_, name) : file.type == 'f' && file.content.starts_with(what_);
         if (matches) found.push_back(fmt::format("{} {}", name, file.content));
       }
       return found;
     }
     for (const auto& [name, version] : contents.packages) {
-      if (wildcard_match(what_, name) && catalog::version_matches(version, version_)) found.push_back(name + " " + version);
+      if (wildcard_match(what_, name) && catalog::version_matches(version, version_))
+        found.push_back(name + " " + version);
     }
     return found;
   }
@@ -90,12 +93,15 @@ nlohmann::json to_json(const std::vector<Hit>& hits, const std::vector<std::stri
 void print(const std::vector<Hit>& hits, const std::string& what) {
   if (hits.empty()) talk(fmt::format("no image contains {}", what));
   for (const Hit& hit : hits) {
-    say(fmt::format("{}{}{}", hit.image.name(), hit.image.channels.empty() ? "" : "  " + join(hit.image.channels, " "),
-                    hit.image.standing == catalog::Standing::usable ? "" : fmt::format("  {}", to_string(hit.image.standing))));
+    say(fmt::format(
+        "{}{}{}", hit.image.name(), hit.image.channels.empty() ? "" : "  " + join(hit.image.channels, " "),
+        hit.image.standing == catalog::Standing::usable ? "" : fmt::format("  {}", to_string(hit.image.standing))));
     for (std::size_t i = 0; i < std::min(kMatchesShown, hit.matches.size()); ++i) say("  has   " + hit.matches[i]);
-    if (hit.matches.size() > kMatchesShown) say(fmt::format("  has   .. and {} more: --json", hit.matches.size() - kMatchesShown));
+    if (hit.matches.size() > kMatchesShown)
+      say(fmt::format("  has   .. and {} more: --json", hit.matches.size() - kMatchesShown));
     for (const Running& one : hit.where) {
-      say(fmt::format("  runs  {} × {} in {} since {}", one.instances, one.group, one.place, format_iso8601(one.since)));
+      say(fmt::format("  runs  {} × {} in {} since {}", one.instances, one.group, one.place,
+                      format_iso8601(one.since)));
     }
   }
 }
@@ -129,7 +135,8 @@ int run_search(Context& context, const std::vector<std::string>& words) {
       auto inside = known.find(image.digest);
       if (inside == known.end()) {
         std::vector<std::string> found = search.in_layers(store.image(image.digest));
-        for (std::string& match : search.in_contents(contents_of(context, store, image))) found.push_back(std::move(match));
+        for (std::string& match : search.in_contents(contents_of(context, store, image)))
+          found.push_back(std::move(match));
         inside = known.emplace(image.digest, std::move(found)).first;
       }
       hit.matches.insert(hit.matches.end(), inside->second.begin(), inside->second.end());
@@ -143,7 +150,8 @@ int run_search(Context& context, const std::vector<std::string>& words) {
     return 0;
   }
   print(hits, version.empty() ? what : what + " " + version);
-  for (const std::string& name : not_read) talk(fmt::format("  not read: the bytes of {} are not on this machine", name));
+  for (const std::string& name : not_read)
+    talk(fmt::format("  not read: the bytes of {} are not on this machine", name));
   for (const std::string& place : places.not_reached) talk("  not reached: " + place);
   return 0;
 }

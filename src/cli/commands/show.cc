@@ -51,10 +51,8 @@ json acts_of(ledger::Ledger& ledger, const catalog::Image& image) {
 json tests_of(const catalog::Image& image) {
   json tests = json::array();
   for (const catalog::TestRun& run : image.tests) {
-    tests.push_back({{"when", format_iso8601(run.when)},
-                     {"passed", run.passed},
-                     {"checks", run.checks},
-                     {"failed", run.failed}});
+    tests.push_back(
+        {{"when", format_iso8601(run.when)}, {"passed", run.passed}, {"checks", run.checks}, {"failed", run.failed}});
   }
   return tests;
 }
@@ -68,7 +66,9 @@ json placements_of(const catalog::Image& image, const Places& places) {
                           {"region", placement.region},
                           {"ami", placement.ami},
                           {"placed", format_iso8601(placement.placed)},
-                          {"state", place == nullptr ? "not reached" : own == nullptr ? "gone" : own->state},
+                          {"state", place == nullptr ? "not reached"
+                                    : own == nullptr ? "gone"
+                                                     : own->state},
                           {"protected", own != nullptr && own->is_protected}});
   }
   return placements;
@@ -131,19 +131,20 @@ void print(const json& image) {
                              run["checks"].get<std::size_t>()));
   }
   for (const json& layer : image["layers"]) {
-    line("layer", fmt::format("{:<12} {:>8}  {}", layer["digest"].get<std::string>().substr(7, 12),
-                              format_bytes(layer["size_bytes"].get<std::uint64_t>()), layer["step"].get<std::string>()));
+    line("layer",
+         fmt::format("{:<12} {:>8}  {}", layer["digest"].get<std::string>().substr(7, 12),
+                     format_bytes(layer["size_bytes"].get<std::uint64_t>()), layer["step"].get<std::string>()));
   }
   for (const json& place : image["placements"]) {
-    line("placed", fmt::format("{} in {} {}: {}{}", place["ami"].get<std::string>(),
-                               place["account"].get<std::string>(), place["region"].get<std::string>(),
-                               place["state"].get<std::string>(),
-                               place["protected"].get<bool>() ? ", protected from deregistration" : ""));
+    line("placed",
+         fmt::format("{} in {} {}: {}{}", place["ami"].get<std::string>(), place["account"].get<std::string>(),
+                     place["region"].get<std::string>(), place["state"].get<std::string>(),
+                     place["protected"].get<bool>() ? ", protected from deregistration" : ""));
   }
   for (const json& one : image["running"]) {
-    line("runs", fmt::format("{} × {} in {} since {}", one["instances"].get<std::size_t>(),
-                             one["group"].get<std::string>(), one["place"].get<std::string>(),
-                             one["since"].get<std::string>()));
+    line("runs",
+         fmt::format("{} × {} in {} since {}", one["instances"].get<std::size_t>(), one["group"].get<std::string>(),
+                     one["place"].get<std::string>(), one["since"].get<std::string>()));
   }
   if (image["running"].empty()) line("runs", "nowhere that was looked at");
   for (const json& act : image["history"]) {

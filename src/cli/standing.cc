@@ -1,4 +1,6 @@
-// kiln deprecate, disable, revoke, restore: what may be done with an image, here and in AWS.
+// Standing: what may be done with an image, here and in AWS.
+#include "cli/standing.h"
+
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -90,8 +92,9 @@ void add_users(const Place& place, const fleet::OwnImage& own, Users& users) {
   }
 }
 
-int run_standing(Context& context, const std::vector<std::string>& words, std::string_view command,
-                 Standing standing) {
+}  // namespace
+
+int run_standing(Context& context, const std::vector<std::string>& words, std::string_view command, Standing standing) {
   CLI::App parser;
   bool json = false;
   std::string reference, why;
@@ -129,31 +132,13 @@ int run_standing(Context& context, const std::vector<std::string>& words, std::s
               {"not_reached", places.not_reached}});
     return 0;
   }
-  say(fmt::format("{} is {} ({} AMI{}): {}", image.name(), to_string(standing), amis.size(), amis.size() == 1 ? "" : "s",
-                  why));
+  say(fmt::format("{} is {} ({} AMI{}): {}", image.name(), to_string(standing), amis.size(),
+                  amis.size() == 1 ? "" : "s", why));
   if (standing != Standing::usable) {
     for (const std::string& line : users.lines) say("  " + line);
   }
   for (const std::string& place : places.not_reached) talk("  not reached, and nothing changed there: " + place);
   return 0;
-}
-
-}  // namespace
-
-int run_deprecate(Context& context, const std::vector<std::string>& words) {
-  return run_standing(context, words, "deprecate", Standing::deprecated);
-}
-
-int run_disable(Context& context, const std::vector<std::string>& words) {
-  return run_standing(context, words, "disable", Standing::disabled);
-}
-
-int run_revoke(Context& context, const std::vector<std::string>& words) {
-  return run_standing(context, words, "revoke", Standing::revoked);
-}
-
-int run_restore(Context& context, const std::vector<std::string>& words) {
-  return run_standing(context, words, "restore", Standing::usable);
 }
 
 }  // namespace kiln::cli
