@@ -20,7 +20,8 @@ Template read(TestOutside world, Request request) {
 }
 
 std::string json_with(const std::string& provisioners, const std::string& more = "") {
-  return R"({"builders": [{"type": "amazon-ebs", "ami_name": "web-{{timestamp}}", "source_ami": "ami-1", "ssh_username": "debian"}],
+  return R"({"builders": [{"type": "amazon-ebs", "ami_name": "web-{{timestamp}}",
+"source_ami": "ami-1", "ssh_username": "debian"}],
 "provisioners": [)" +
          provisioners + "]" + more + "}";
 }
@@ -85,9 +86,10 @@ TEST(Interpolate, RestAndMistakes) {
 }
 
 TEST(Legacy, VariablesHaveDefaultsFilesAndTheCommandLine) {
-  const std::string text = json_with(
-      R"({"type": "shell", "inline": ["echo {{user `a`}} {{user `b`}} {{user `c`}} {{user `d`}}"]})",
-      R"(, "variables": {"a": "{{env `HOME_A`}}", "b": "{{user `a`}}2", "c": "default", "d": null}, "sensitive-variables": ["d"])");
+  const std::string text =
+      json_with(R"({"type": "shell", "inline": ["echo {{user `a`}} {{user `b`}} {{user `c`}} {{user `d`}}"]})",
+                R"(, "variables": {"a": "{{env `HOME_A`}}", "b": "{{user `a`}}2", "c": "default", "d": null},
+         "sensitive-variables": ["d"])");
   TestOutside world{.files = {{"vars.json", R"({"c": "file", "d": "file"})"}, {"t.json", text}},
                     .variables = {{"HOME_A", "env"}}};
   const Template out = read(world, {.path = "t.json", .variables = {{"d", "given"}}, .variable_files = {"vars.json"}});
@@ -98,7 +100,8 @@ TEST(Legacy, VariablesHaveDefaultsFilesAndTheCommandLine) {
 TEST(Legacy, ShellIsRunAsPackerRunsIt) {
   const Template out = legacy(json_with(
       R"({"type": "shell", "inline": ["apt-get update", "apt-get install nginx"], "environment_vars": ["B=it's", "A=1"],
-    "execute_command": "chmod +x {{ .Path }}; sudo env {{ .Vars }} {{ .Path }}", "valid_exit_codes": [0, 3], "max_retries": 2, "timeout": "1m"})"));
+    "execute_command": "chmod +x {{ .Path }}; sudo env {{ .Vars }} {{ .Path }}",
+    "valid_exit_codes": [0, 3], "max_retries": 2, "timeout": "1m"})"));
   const spec::RunStep& step = run_of(out);
   EXPECT_EQ(step.title, "shell apt-get update ..");
   EXPECT_THAT(step.commands, ElementsAre("/run/kiln/files/packer/begin", "/run/kiln/files/packer/run",
@@ -112,7 +115,7 @@ TEST(Legacy, ShellIsRunAsPackerRunsIt) {
       command,
       "chmod +x /run/kiln/files/packer/script_0.sh; sudo env A='1' B='it'\"'\"'s' PACKER_BUILDER_TYPE='amazon-ebs' "
       "PACKER_BUILD_NAME='amazon-ebs'  /run/kiln/files/packer/script_0.sh\n");
-  EXPECT_EQ(out.builds[0].image.steps[0].where.line, 2);
+  EXPECT_EQ(out.builds[0].image.steps[0].where.line, 3);
 }
 
 TEST(Legacy, FilesGoWhereScpPutsThem) {
@@ -129,11 +132,11 @@ TEST(Legacy, FilesGoWhereScpPutsThem) {
 
 TEST(Legacy, WhatLiesInTmpIsCarriedAndThenGone) {
   TestOutside world{.files = {{"x.conf", ""}}};
-  const Template out = legacy(
-      json_with(
-          R"({"type": "file", "source": "x.conf", "destination": "/tmp/x.conf"}, {"type": "shell", "inline": ["mv /tmp/x.conf /etc/"]},
+  const Template out = legacy(json_with(
+                                  R"({"type": "file", "source": "x.conf", "destination": "/tmp/x.conf"},
+    {"type": "shell", "inline": ["mv /tmp/x.conf /etc/"]},
     {"type": "shell", "inline": ["true"]}, {"type": "file", "source": "x.conf", "destination": "/tmp/y.conf"})"),
-      {}, world);
+                              {}, world);
   EXPECT_EQ(copy_of(out).to, "/var/lib/kiln-carry/tmp/x.conf");
   EXPECT_EQ(run_of(out, 1).commands.back(), "/run/kiln/files/packer/end");
   ASSERT_EQ(out.builds[0].image.steps.size(), 5U);
@@ -142,16 +145,17 @@ TEST(Legacy, WhatLiesInTmpIsCarriedAndThenGone) {
 
 TEST(Legacy, OnlyExceptAndOverride) {
   const Template out = legacy(json_with(
-      R"({"type": "shell", "inline": ["a"], "only": ["docker"]}, {"type": "shell", "inline": ["b"], "except": ["docker"],
+      R"({"type": "shell", "inline": ["a"], "only": ["docker"]},
+    {"type": "shell", "inline": ["b"], "except": ["docker"],
     "override": {"amazon-ebs": {"inline": ["c"]}}})"));
   ASSERT_EQ(out.builds[0].image.steps.size(), 1U);
   EXPECT_EQ(file_of(run_of(out), "script_0.sh"), "#!/bin/sh -e\nc\n");
 }
 
 TEST(Legacy, PostProcessorsAndTheirSequences) {
-  const Template out = legacy(json_with(
-      "",
-      R"(, "post-processors": ["manifest", [{"type": "docker-tag", "repository": "r", "tag": ["1", "2"]}, "docker-push"],
+  const Template out = legacy(json_with("",
+                                        R"(, "post-processors": ["manifest",
+    [{"type": "docker-tag", "repository": "r", "tag": ["1", "2"]}, "docker-push"],
     {"type": "checksum", "checksum_types": ["sha256"], "output": "{{.BuildName}}.sum"}])"));
   const auto& all = out.builds[0].post_processors;
   ASSERT_EQ(all.size(), 3U);
@@ -166,7 +170,7 @@ TEST(Legacy, WhatIsNotSupportedIsRefusedWithItsLineAndTheWayRound) {
   EXPECT_THAT(
       failed(R"({"type": "shell", "inline": ["x"], "enviroment_vars": []})"),
       HasSubstr(
-          "t.json:2:72: the provisioner 'shell' has no setting 'enviroment_vars'; did you mean 'environment_vars'?"));
+          "t.json:3:72: the provisioner 'shell' has no setting 'enviroment_vars'; did you mean 'environment_vars'?"));
   EXPECT_THAT(failed(R"({"type": "ansible", "playbook_file": "x"})"),
               HasSubstr("the provisioner 'ansible' is not supported"));
   EXPECT_THAT(failed(R"({"type": "shel"})"), HasSubstr("did you mean 'shell'?"));

@@ -106,7 +106,7 @@ class PackerBake(world.Story):
         aws = self.kiln.aws
         instance = aws("ec2", "run-instances", "--image-id", ami, "--instance-type", "t3.micro")["Instances"][0]["InstanceId"]
         world.wait_until("it can be asked", lambda: aws("ssm", "describe-instance-information", "--filters",
-                                                        f"Key=InstanceIds,Values={instance}")["InstanceInformationList"], budget=120)
+                                                        f"Key=InstanceIds,Values={instance}").get("InstanceInformationList"), budget=120)
         command = aws("ssm", "send-command", "--document-name", "AWS-RunShellScript", "--instance-ids", instance, "--parameters",
                       json.dumps({"commands": ["cloud-init status --wait >/dev/null",
                                                "cat > /run/look <<'KILN_END'", *LOOK.split("\n"), "KILN_END",
