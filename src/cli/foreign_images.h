@@ -37,8 +37,9 @@ class ForeignImages : public bake::BaseImages {
   std::function<void(std::string_view)> on_output_;
 };
 
-// Reads the documents that `image.image_builder` or `image.dockerfile` names, and puts base and steps into the app. To
-// be called before a bake; does nothing for other recipes. Throws Error(usage) quoting the file at fault.
-void read_foreign_source(spec::App& app, const host::Path& app_folder);
+// Reads the documents that `image.image_builder` names, and puts base and steps into the app in its place; takes
+// `image.dockerfile` out of it and returns it. To be called before a bake; does nothing for other recipes. Throws
+// Error(usage) quoting the file at fault.
+std::optional<spec::DockerfileSource> read_foreign_source(spec::App& app, const host::Path& app_folder);
 
 }  // namespace kiln::cli
