@@ -163,7 +163,7 @@ std::vector<std::string> Client::tags(const std::string& repository) {
                 : fmt::format("/v2/{}/tags/{}", repository, *next);
     }
     std::ranges::sort(tags);
-    tags.erase(std::ranges::unique(tags).begin(), tags.end());
+    tags.erase(std::unique(tags.begin(), tags.end()), tags.end());
     return tags;
   });
 }

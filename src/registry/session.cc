@@ -261,7 +261,8 @@ std::string Session::answer_challenge(const Call& call, const http::Response& re
 // https://distribution.github.io/distribution/spec/auth/token/ and .../oauth/ (for identity tokens).
 Session::Token Session::ask_token(const Call& call, const std::map<std::string, std::string>& challenge) {
   const std::string realm = challenge.at("realm");
-  const auto [where, path] = split_url(realm);
+  const auto address = split_url(realm);
+  const std::string &where = address.first, &path = address.second;
   const std::string attempt = fmt::format("asking {} for a token for {}", where, registry_);
   return with_context(attempt, [&] {
     const bool encrypted = where.starts_with("https://") || http::is_loopback(where) || connect_.plain_http;
