@@ -3,6 +3,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -259,10 +260,14 @@ TEST_F(ArtifactsTest, AProcessThatIsKilledWhileItAddsLeavesAWholeIndex) {
   const Blob said = blob("said");
   const pid_t child = ::fork();
   if (child == 0) {
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // a test that is ended leaves no writer
     Store own(store_.folder());
     for (int i = 0;; ++i) own.add_artifact(image_, "a/b", {said}, {{"n", std::to_string(i)}});
   }
-  while (store_.artifacts_of(image_).size() < 5) std::this_thread::yield();
+  while (store_.artifacts_of(image_).size() < 5) {
+    ASSERT_EQ(::waitpid(child, nullptr, WNOHANG), 0) << "it failed by itself";
+    std::this_thread::yield();
+  }
   ::kill(child, SIGKILL);
   ASSERT_EQ(::waitpid(child, nullptr, 0), child);
   Store again(store_.folder());
