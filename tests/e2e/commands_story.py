@@ -27,7 +27,7 @@ class Commands(world.Story):
         self.assertTrue(written.startswith("app: shop\n"))
         again = kiln.run("init", check=False)
         self.assertEqual((again.returncode, (kiln.app / "kiln.yaml").read_text()), (1, written))
-        self.assertEqual(kiln.json("images"), {"images": []})
+        self.assertEqual(kiln.json("images"), {"images": [], "not_reached": []})
 
         kiln.run("region", "start", "--port", "0")
         not_baked = kiln.run("plan", check=False)
