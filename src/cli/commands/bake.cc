@@ -98,6 +98,10 @@ int run_bake(Context& context, const std::vector<std::string>& words) {
   const BakeRecipe recipe = load(context, request, variables);
   if (recipe.packer) tell_notes(*recipe.packer, in_instance);
   if (!in_instance) return bake_image(context, recipe, asked);
+  if (recipe.dockerfile) {
+    throw recipe.app.source.error(recipe.app.image.where, "a Dockerfile is not built in an instance",
+                                  "Bake offline: kiln bake.");
+  }
   if (const auto& repositories = recipe.app.image.repositories; !repositories.empty()) {
     throw recipe.app.source.error(repositories.front().where, "'repositories' are not served in an instance",
                            "Bake offline: kiln bake.");
