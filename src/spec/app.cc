@@ -152,8 +152,8 @@ void check_channels(const App& app) {
   for (const ChannelSpec& channel : app.channels) {
     if (channel.name == "latest") throw app.source.error(channel.where, "'latest' is the image that was baked last");
     const bool known = channel.from.empty() || std::ranges::any_of(app.channels, [&](const ChannelSpec& other) {
-      return other.name == channel.from && other.name != channel.name;
-    });
+                         return other.name == channel.from && other.name != channel.name;
+                       });
     if (!known) throw app.source.error(channel.where, fmt::format("'from: {}' is no other channel here", channel.from));
     if (channel.deployed.empty() || channel.deployed == "any") continue;
     if (std::ranges::none_of(app.environments, [&](const Environment& e) { return e.name == channel.deployed; })) {
