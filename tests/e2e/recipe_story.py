@@ -1,4 +1,4 @@
-"""A recipe with all that kiln.yaml knows: bases of the catalog, reasons, lock file, comparison, secrets, the live view."""
+"""A recipe with all that kiln.yaml knows: bases of the catalog, reasons, lock file, comparison, secrets, live view."""
 import json
 import os
 import shutil

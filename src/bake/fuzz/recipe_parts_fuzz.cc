@@ -1,4 +1,5 @@
-// Fuzzer: any bytes as a template, an ignore file or a lock file are read or an Error(usage); a mask loses nothing else.
+// Fuzzer: any bytes as a template, an ignore file or a lock file are read or an Error(usage); a mask loses nothing
+// else.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
