@@ -66,10 +66,10 @@ Value Evaluator::with_names(const Expression& expression, const std::map<std::st
   for (const auto& [key, value] : names) names_.emplace_back(key, value);
   try {
     Value value = evaluate(expression);
-    names_.resize(before);
+    names_.erase(names_.begin() + static_cast<std::ptrdiff_t>(before), names_.end());
     return value;
   } catch (...) {
-    names_.resize(before);
+    names_.erase(names_.begin() + static_cast<std::ptrdiff_t>(before), names_.end());
     throw;
   }
 }

@@ -53,8 +53,8 @@ struct Attribute {
 
 // Attributes and blocks each in the order of the file.
 struct Body {
-  std::vector<Attribute> attributes{};
-  std::vector<Block> blocks{};
+  std::vector<Attribute> attributes;
+  std::vector<Block> blocks;  // not complete here, so it is given no value here
   const Attribute* find(const std::string& name) const;
 };
 

@@ -38,8 +38,8 @@ struct Value {
   bool boolean = false;
   double number = 0;
   std::string text{};
-  std::vector<Value> items{};
-  Members members{};  // in the order of the file
+  std::vector<Value> items;
+  Members members;  // in the order of the file
   Place place{};
 
   static Value of(bool value);
