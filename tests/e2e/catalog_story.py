@@ -120,6 +120,9 @@ class Catalog(world.Story):
         self.kiln.run("restore", "1.1.0", "--why", "not affected")
         self.assertEqual(self.state_of(ami), "available")
         self.assertEqual(self.kiln.run("plan", "--image", "1.1.0").returncode, 0)
+        self.kiln.run("revoke", "1.0.0", "--why", "it leaks")
+        self.assertIn("it leaks", self.refuse(1, "rollback"))
+        self.kiln.run("restore", "1.0.0", "--why", "it does not")
 
     def looking_inside(self) -> None:
         found = self.kiln.json("diff", "1.0.0", "1.2.0")
