@@ -229,8 +229,8 @@ class Bakehouse {
     return 1;
   }
 
-  void report(const bake::BakeResult& result, const catalog::Image& image, const std::string& ami,
-              const Tested& tested, const std::optional<proof::SigningKey>& key) const {
+  void report(const bake::BakeResult& result, const catalog::Image& image, const std::string& ami, const Tested& tested,
+              const std::optional<proof::SigningKey>& key) const {
     if (!asked_.json) {
       if (key) talk(fmt::format("  signed by key {}", key->public_key().id().short_str()));
       say(fmt::format("baked {} {}  sha256:{}  {}  {}", image.name(), ami.empty() ? "" : "as " + ami,

@@ -74,7 +74,7 @@ void require_passed(const spec::App& app, const TrialRequest& request, const Tri
 }
 
 void require_tests_passed(const ledger::Ledger& ledger, const std::string& app, const std::string& version,
-                        const Digest& digest) {
+                          const Digest& digest) {
   const auto verdict = trial::verdict_of(ledger, app, digest);
   if (!verdict || verdict->passed) return;
   throw Error(ErrorCode::conflict,

@@ -167,8 +167,8 @@ void require_deployable(const catalog::Image& image) {
 }
 
 std::string publish(Context& context, const catalog::Image& image, catalog::Catalog& catalog, Connection& connection) {
-  require_tests_passed(ledger::Ledger(context.ledger_folder(), context.clock, context.actor()), image.app, image.version,
-                     image.digest);
+  require_tests_passed(ledger::Ledger(context.ledger_folder(), context.clock, context.actor()), image.app,
+                       image.version, image.digest);
   require_deployable(image);
   if (!connection.local()) {
     // The plan says so when it is gone.

@@ -104,7 +104,7 @@ int run_bake(Context& context, const std::vector<std::string>& words) {
   }
   if (const auto& repositories = recipe.app.image.repositories; !repositories.empty()) {
     throw recipe.app.source.error(repositories.front().where, "'repositories' are not served in an instance",
-                           "Bake offline: kiln bake.");
+                                  "Bake offline: kiln bake.");
   }
   instance.environment = asked.environment;
   instance.json = asked.json;
