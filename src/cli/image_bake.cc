@@ -77,6 +77,12 @@ Tested test_baked(Context& context, const spec::App& app, store::Store& store, l
   return tested;
 }
 
+std::vector<proof::BakeRecord::Test> tests_of(const Tested& tested) {
+  std::vector<proof::BakeRecord::Test> tests;
+  for (const trial::CheckResult& check : tested.result.report.checks) tests.push_back({check.name, check.passed});
+  return tests;
+}
+
 nlohmann::json to_json(const bake::BakeResult& result, const std::string& ami) {
   nlohmann::json layers = nlohmann::json::array();
   for (const bake::LayerReport& layer : result.layers) {
@@ -207,7 +213,7 @@ class Bakehouse {
     const bool passed = !tested.now || tested.result.report.passed();
     if (passed) {
       // First, so that a version which is taken has its proofs, whenever this ends.
-      prove(context_, store_, app, result, started);
+      prove(context_, store_, app, result, started, tests_of(tested));
       image = catalog.record_baked(image);
     }
     if (tested.now) trial::record(ledger, app.name, image.version, image.digest, app.image.test, tested.result.report);

@@ -131,7 +131,8 @@ void prove_contents(store::Store& store, const proof::SbomSubject& subject, cons
   proof::attach(store, subject, proof::kCycloneDxType, proof::write_cyclonedx(subject, inventory));
 }
 
-void prove(Context& context, store::Store& store, const spec::App& app, const bake::BakeResult& result, Time started) {
+void prove(Context& context, store::Store& store, const spec::App& app, const bake::BakeResult& result, Time started,
+           std::vector<proof::BakeRecord::Test> tests) {
   const proof::SbomSubject subject = subject_of(app.name, result.version, result.image.digest);
   with_context("writing down what is in the image", [&] {
     const bool contents = proof::find_document(store, subject, proof::kSpdxType) &&
@@ -142,6 +143,7 @@ void prove(Context& context, store::Store& store, const spec::App& app, const ba
     if (!contents) prove_contents(store, subject, inventory);
     if (provenance) return;
     proof::BakeRecord record = record_of(context, app, result, started);
+    record.tests = std::move(tests);
     for (const proof::Package& package : inventory.packages)
       record.packages.push_back(proof::package_url(inventory, package));
     proof::attach(store, subject, proof::kStatementType, proof::write_provenance(record));

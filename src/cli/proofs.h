@@ -10,6 +10,7 @@
 #include "cli/context.h"
 #include "proof/attach.h"
 #include "proof/key.h"
+#include "proof/provenance.h"
 #include "proof/verify.h"
 #include "spec/app.h"
 
@@ -35,8 +36,9 @@ proof::SbomSubject subject_of(const std::string& app, const std::string& version
 proof::Inventory inventory_of(Context& context, const store::Store& store, const Digest& image);
 
 // SBOMs of both kinds and the provenance, as artifacts of the image; those that are there for this version stay. An
-// image that has all of them costs one look into the index.
-void prove(Context& context, store::Store& store, const spec::App& app, const bake::BakeResult& result, Time started);
+// image that has all of them costs one look into the index. `tests`: those that it has passed.
+void prove(Context& context, store::Store& store, const spec::App& app, const bake::BakeResult& result, Time started,
+           std::vector<proof::BakeRecord::Test> tests);
 // SBOMs alone, for an image that has none.
 void prove_contents(store::Store& store, const proof::SbomSubject& subject, const proof::Inventory& inventory);
 

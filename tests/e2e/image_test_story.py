@@ -66,6 +66,7 @@ class ImageTest(world.Story):
     def test_an_image_that_passes_is_published(self) -> None:
         self.kiln.run("region", "start", "--port", "0")
         self.ask_for(GOOD)
+        self.kiln.set_version("1.0.0", "1.0.12")  # whose provenance no other story has written
         first = self.kiln.run("bake", "--json")
         baked = json.loads(first.stdout)
         self.assertTrue(baked["ami"].startswith("ami-"))
@@ -73,6 +74,10 @@ class ImageTest(world.Story):
         self.assertEqual(len(baked["test"]["checks"]), 12)
         (entry,) = self.entries()
         self.assertEqual((entry["body"]["passed"], entry["body"]["digest"]), (True, baked["digest"]))
+        self.kiln.run("verify", "web@1.0.12", "--export", str(self.kiln.home / "proofs"), check=False)
+        documents = [file.read_text() for file in (self.kiln.home / "proofs").iterdir() if file.suffix == ".json"]
+        self.assertTrue(any('"passed":true' in text.replace(" ", "") and "nginx.service" in text for text in documents),
+                        "the provenance names the tests")
         again = self.kiln.run("bake")
         self.assertIn("tested before", again.stderr)
         self.assertEqual(len(self.entries()), 1)
