@@ -232,7 +232,7 @@ class Verifier {
       const Document* document = expect("sbom", type, fmt::format("the SBOM ({})", name));
       if (document == nullptr) continue;
       std::size_t count = 0;
-      finding("sbom", [&] {
+      finding("sbom", [&, name = std::string_view(name)] {
         if (const Digest about = sbom_subject(document->text); about != digest())
           throw Error(ErrorCode::corrupt, fmt::format("the SBOM ({}) names another image, {}", name, about.str()));
         packages_ = sbom_packages(document->text);

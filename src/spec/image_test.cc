@@ -109,7 +109,7 @@ class Reader {
 
   void read(const Node& item, ImageTest& into) const {
     const auto& [key, value] = item.entries.front();
-    const auto add = [&](auto action) { into.push_back({key.where, std::move(action)}); };
+    const auto add = [&into, where = key.where](auto action) { into.push_back({where, std::move(action)}); };
     if (key.text == "unit") {
       for (const std::string& unit : texts_of(value))
         add(UnitCheck{unit.find('.') == std::string::npos ? unit + ".service" : unit});

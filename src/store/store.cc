@@ -219,7 +219,7 @@ std::vector<Digest> Store::images() const {
   }
   // Another tool's index is in any order, and may name one manifest by two tags.
   std::ranges::sort(digests);
-  digests.erase(std::ranges::unique(digests).begin(), digests.end());
+  digests.erase(std::unique(digests.begin(), digests.end()), digests.end());
   return digests;
 }
 
@@ -259,7 +259,8 @@ std::vector<Artifact> Store::artifacts_of(const Digest& subject) const {
                            std::move(artifact.blobs)});
     }
     std::ranges::sort(artifacts, {}, &Artifact::manifest);
-    artifacts.erase(std::ranges::unique(artifacts, {}, &Artifact::manifest).begin(), artifacts.end());
+    const auto same = [](const Artifact& a, const Artifact& b) { return a.manifest == b.manifest; };
+    artifacts.erase(std::unique(artifacts.begin(), artifacts.end(), same), artifacts.end());
     return artifacts;
   });
 }
