@@ -1,9 +1,12 @@
 """What others made becomes machines: Dockerfiles, OCI images, root archives, Image Builder's components; and back."""
 import io
 import json
+import os
 import pathlib
+import shutil
 import subprocess
 import tarfile
+import tempfile
 import textwrap
 
 import world
@@ -74,8 +77,11 @@ class Imports(world.Story):
     def export_web(self) -> str:
         """The example's image as an OCI image, by its reference."""
         self.bake(self.kiln.app)
-        self.kiln.run("export", "web@1.0.0", "--oci", str(self.kiln.home / "layout"), "--compression", "none")
-        return f"oci:{self.kiln.home}/layout:web-1.0.0"
+        # buildah makes a name of the path, and refuses one with an underscore at a part's end.
+        layout = pathlib.Path(tempfile.gettempdir()) / f"kiln-e2e-layout-{os.getpid()}"
+        self.addCleanup(shutil.rmtree, layout, ignore_errors=True)
+        self.kiln.run("export", "web@1.0.0", "--oci", str(layout), "--compression", "none")
+        return f"oci:{layout}:web-1.0.0"
 
     def answer(self, folder: pathlib.Path, path: str) -> str | None:
         self.kiln.run("region", "start", "--port", "0")
@@ -89,11 +95,12 @@ class Imports(world.Story):
             dockerfile: {{file: Dockerfile, args: {{BASE: "{base}", GREETING: servus}}}}
             version: 1.0.0
             """, {"Dockerfile": "ARG BASE\nFROM $BASE\nARG GREETING=hi\nCOPY site/ /var/www/html/\n"
-                                "RUN echo $GREETING > /var/www/html/greeting && \\\n    rm /var/www/html/index.html\n",
+                                "RUN echo $GREETING > /var/www/html/greeting && \\\n    rm /var/www/html/healthz\n",
                   "site/page.html": "from a Dockerfile"})
         first = self.bake(folder)
         self.assertEqual(self.answer(folder, "/page.html"), "from a Dockerfile")
         self.assertEqual(world.fetch(self.kiln_url(folder) + "/greeting"), "servus\n")
+        self.assertIsNone(world.fetch(self.kiln_url(folder) + "/healthz"), "what the Dockerfile removed")
         again = self.bake(folder)
         self.assertEqual(again["digest"], first["digest"])
 
