@@ -32,8 +32,8 @@ if wants unit; then
 fi
 if wants tsan; then
   step "what has threads, TSan"
-  build tsan kiln_host_test kiln_http_test kiln_ledger_test kiln_store_test kiln_elb_real_test
-  suite tsan -R '^unit\.(host|http|ledger|store)$'
+  build tsan kiln_host_test kiln_http_test kiln_ledger_test kiln_store_test kiln_registry_test kiln_bake_test kiln_elb_real_test
+  suite tsan -R '^unit\.(host|http|ledger|store|registry|bake)$'
   # HAProxy's driver, the prober and the loop, on the real data plane.
   "${sudo[@]}" ctest --test-dir build/tsan --output-on-failure --no-tests=error -R '^e2e\.elb$'
 fi

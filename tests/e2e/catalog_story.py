@@ -99,7 +99,10 @@ class Catalog(world.Story):
         self.kiln.edit("site/index.html", "1.1.0!", "1.1.0")
         self.assertEqual(self.entries(), before)
         self.kiln.run("promote", "1.1.0", "staging", "--why", "looks well")
-        self.assertEqual(self.kiln.json("show", "web@staging")["image"], "web@1.1.0")
+        shown = self.kiln.json("show", "web@staging")
+        self.assertEqual(shown["image"], "web@1.1.0")
+        self.assertLessEqual({"application/spdx+json", "application/vnd.cyclonedx+json", "application/vnd.in-toto+json"},
+                             {document["type"] for document in shown["documents"]})
         self.assertEqual(self.images()["1.1.0"]["channels"], ["staging"])
         self.assertIn("deployed: any", self.refuse(1, "promote", "staging", "production"))
 

@@ -30,6 +30,16 @@ json layers_of(const store::Store& store, const catalog::Image& image) {
   return layers;
 }
 
+// SBOMs, provenance, signatures: what lies beside the image and names it as its subject.
+json documents_of(const store::Store& store, const catalog::Image& image) {
+  json documents = json::array();
+  if (!store.has(image.digest)) return documents;
+  for (const store::Artifact& artifact : store.artifacts_of(image.digest)) {
+    documents.push_back({{"type", artifact.artifact_type}, {"digest", artifact.manifest.str()}});
+  }
+  return documents;
+}
+
 json acts_of(ledger::Ledger& ledger, const catalog::Image& image) {
   ledger::Query query;
   query.kind = "image.";
@@ -76,6 +86,7 @@ json placements_of(const catalog::Image& image, const Places& places) {
 
 json describe(Context& context, ledger::Ledger& ledger, const catalog::Image& image) {
   const Places places = look_at_places(context);
+  const store::Store store(context.store_folder());
   const catalog::View view = catalog::Catalog(ledger).view();
   json ancestors = json::array({image.base}), descendants = json::array(), same = json::array();
   for (const catalog::Image& other : view.images) {
@@ -96,7 +107,8 @@ json describe(Context& context, ledger::Ledger& ledger, const catalog::Image& im
           {"same_content", same},
           {"ancestors", ancestors},
           {"descendants", descendants},
-          {"layers", layers_of(store::Store(context.store_folder()), image)},
+          {"layers", layers_of(store, image)},
+          {"documents", documents_of(store, image)},
           {"tests", tests_of(image)},
           {"signed_by", image.signed_by},
           {"placements", placements_of(image, places)},
@@ -134,6 +146,10 @@ void print(const json& image) {
     line("layer",
          fmt::format("{:<12} {:>8}  {}", layer["digest"].get<std::string>().substr(7, 12),
                      format_bytes(layer["size_bytes"].get<std::uint64_t>()), layer["step"].get<std::string>()));
+  }
+  for (const json& document : image["documents"]) {
+    line("document", fmt::format("{:<12} {}", document["digest"].get<std::string>().substr(7, 12),
+                                 document["type"].get<std::string>()));
   }
   for (const json& place : image["placements"]) {
     line("placed",
