@@ -78,10 +78,10 @@ class Imports(world.Story):
         """The example's image as an OCI image, by its reference."""
         self.bake(self.kiln.app)
         # buildah makes a name of the path, and refuses one with an underscore at a part's end.
-        layout = pathlib.Path(tempfile.gettempdir()) / f"kiln-e2e-layout-{os.getpid()}"
-        self.addCleanup(shutil.rmtree, layout, ignore_errors=True)
-        self.kiln.run("export", "web@1.0.0", "--oci", str(layout), "--compression", "none")
-        return f"oci:{layout}:web-1.0.0"
+        self.layout = pathlib.Path(tempfile.gettempdir()) / f"kiln-e2e-layout-{os.getpid()}"
+        self.addCleanup(shutil.rmtree, self.layout, ignore_errors=True)
+        self.kiln.run("export", "web@1.0.0", "--oci", str(self.layout), "--compression", "none")
+        return f"oci:{self.layout}:web-1.0.0"
 
     def answer(self, folder: pathlib.Path, path: str) -> str | None:
         self.kiln.run("region", "start", "--port", "0")
@@ -138,7 +138,7 @@ class Imports(world.Story):
         self.bake(folder)
         self.assertEqual(self.answer(folder, "/page.html"), "on an OCI image")
 
-        layout = self.kiln.home / "layout"
+        layout = self.layout
         index = json.loads((layout / "index.json").read_text())
         manifest = json.loads(self.blob(layout, index["manifests"][0]["digest"]).read_text())
         root = self.blob(layout, manifest["layers"][0]["digest"])

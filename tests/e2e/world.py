@@ -72,11 +72,12 @@ class Kiln:
                 for pair in line.removeprefix("export ").split():
                     name, value = pair.split("=", 1)
                     env[name] = value
-        return env | {"AWS_PAGER": "", "AWS_MAX_ATTEMPTS": "1", "AWS_EC2_METADATA_DISABLED": "true"}
+        return env | {"AWS_PAGER": "", "AWS_EC2_METADATA_DISABLED": "true"}
 
     def aws(self, *words: str, check: bool = True, env: dict[str, str] | None = None):
-        """`env` is laid over the root's environment: other keys, a profile."""
-        result = subprocess.run([*self.aws_cli, *words, "--output", "json"], env=self.aws_environment() | (env or {}),
+        """`env` is laid over the root's environment: other keys, a profile. One attempt a call: no refusal is hidden."""
+        result = subprocess.run([*self.aws_cli, *words, "--output", "json"],
+                                env=self.aws_environment() | {"AWS_MAX_ATTEMPTS": "1"} | (env or {}),
                                 capture_output=True, text=True, timeout=120)
         if not check:
             return result
