@@ -3,7 +3,6 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sched.h>
 #include <sys/mount.h>
 #include <unistd.h>
 
@@ -12,12 +11,11 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
-#include <exception>
-#include <thread>
 
 #include "bake/files.h"
 #include "base/error.h"
 #include "base/text.h"
+#include "host/mounts.h"
 
 namespace kiln::bake {
 namespace {
@@ -86,26 +84,14 @@ void check_kernel(const host::Path& file_systems) {
 }
 
 void with_private_mounts(const std::function<void()>& body) {
-  std::exception_ptr failure;
-  std::thread thread([&] {
-    try {
-      // Slave, not private: what the host unmounts meanwhile goes here too, so that a bake keeps nobody's disk busy.
-      if (::unshare(CLONE_NEWNS) != 0 || ::mount(nullptr, "/", nullptr, MS_REC | MS_SLAVE, nullptr) != 0) {
-        throw Error(errno == EPERM ? ErrorCode::denied : ErrorCode::io,
-                    fmt::format("making a mount namespace: {}", std::strerror(errno)));
-      }
-      // systemd-nspawn's notes about its containers end with us too.
-      host::make_folders("/run/systemd/nspawn");
-      if (::mount("kiln", "/run/systemd/nspawn", "tmpfs", 0, "size=1m,mode=0755") != 0) {
-        throw Error(ErrorCode::io, fmt::format("mounting a tmpfs on /run/systemd/nspawn: {}", std::strerror(errno)));
-      }
-      body();
-    } catch (...) {
-      failure = std::current_exception();
+  host::with_private_mounts([&] {
+    // systemd-nspawn's notes about its containers end with us too.
+    host::make_folders("/run/systemd/nspawn");
+    if (::mount("kiln", "/run/systemd/nspawn", "tmpfs", 0, "size=1m,mode=0755") != 0) {
+      throw Error(ErrorCode::io, fmt::format("mounting a tmpfs on /run/systemd/nspawn: {}", std::strerror(errno)));
     }
+    body();
   });
-  thread.join();
-  if (failure) std::rethrow_exception(failure);
 }
 
 void mount_layer(const host::Path& layer, const host::Path& folder) {

@@ -5,8 +5,6 @@
 #include <archive_entry.h>
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sched.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -19,10 +17,10 @@
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <thread>
 
 #include "base/error.h"
 #include "base/time.h"
+#include "host/mounts.h"
 #include "host/process.h"
 #include "oci/layout.h"
 #include "oci/locale.h"
@@ -219,25 +217,6 @@ class Packer {
   std::map<ino_t, std::string> linked_;
 };
 
-// Runs `body` in a thread with mounts of its own, which end with it and with the process.
-void with_own_mounts(const std::function<void()>& body) {
-  std::exception_ptr failure;
-  std::thread thread([&] {
-    try {
-      if (::unshare(CLONE_NEWNS) != 0 || ::mount(nullptr, "/", nullptr, MS_REC | MS_SLAVE, nullptr) != 0) {
-        throw Error(errno == EPERM ? ErrorCode::denied : ErrorCode::io,
-                    fmt::format("making a mount namespace: {}", std::strerror(errno)),
-                    errno == EPERM ? "run it again with sudo" : "");
-      }
-      body();
-    } catch (...) {
-      failure = std::current_exception();
-    }
-  });
-  thread.join();
-  if (failure) std::rethrow_exception(failure);
-}
-
 const char* layer_type(Packing packing) {
   switch (packing) {
     case Packing::none:
@@ -306,7 +285,7 @@ store::Blob convert(const store::Store& store, const Digest& layer, const fs::pa
   const fs::path file = work / "layer.tar";
   store.verify(layer);
   fs::create_directory(mounted);
-  with_own_mounts([&] {
+  host::with_private_mounts([&] {
     host::run_checked({"mount", "-t", "erofs", "-o", "loop,ro", store.path_of(layer).string(), mounted.string()});
     plain = pack(mounted, file, packing);
   });

@@ -127,7 +127,7 @@ TEST(Legacy, FilesGoWhereScpPutsThem) {
   EXPECT_EQ(one(R"("source": "app", "destination": "/srv")").from, "app/");
   EXPECT_EQ(one(R"("source": "app/", "destination": "/srv")").to, "/srv/");
   EXPECT_EQ(one(R"("source": "./x.conf", "destination": "/etc/x/")").to, "/etc/x/");
-  EXPECT_EQ(one(R"("source": "/work/app/x.conf", "destination": "/etc/y.conf")").from, "x.conf");
+  EXPECT_EQ(one(R"("source": "/srv/shop/x.conf", "destination": "/etc/y.conf")").from, "x.conf");
 }
 
 TEST(Legacy, WhatLiesInTmpIsCarriedAndThenGone) {

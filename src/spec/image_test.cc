@@ -9,22 +9,12 @@
 #include "base/digest.h"
 #include "base/text.h"
 #include "spec/internal/image_test_reader.h"
+#include "spec/internal/shapes.h"
 
 namespace kiln::spec {
 namespace {
 
 using Kind = Shape::Kind;
-
-Shape text(std::string_view what, std::string_view pattern) {
-  return {.kind = Kind::text, .what = what, .pattern = pattern};
-}
-
-Shape one_or_more(const Shape& item) { return {.kind = Kind::item_or_list, .item = &item, .min = 1, .max = 1000}; }
-
-// A mapping that may also be written as the value of its first key alone.
-Shape mapping(const Shape* short_form, std::vector<Key> keys) {
-  return {.kind = Kind::mapping, .keys = std::move(keys), .short_form = short_form};
-}
 
 const Shape kPort = {.kind = Kind::integer, .min = 1, .max = 65535};
 const Shape kTrue = {.kind = Kind::text, .choices = {"true"}};
@@ -51,14 +41,14 @@ const Shape& http_shape() {
                                 .min = 1,
                                 .max = 20};
   static const Shape shape =
-      mapping(&kPort, {
-                          {"port", &kPort, "Where to ask; 80 without it."},
-                          {"path", &path, "What to ask for; / without it."},
-                          {"status", &status, "The answer's status; 200 without it."},
-                          {"body", &expression_shape(), "A regular expression that must be found in the body."},
-                          {"headers", &headers, "Headers that the answer must have, each with a regular expression."},
-                          {"timeout", &timeout, "It is asked again until it answers so, this long; 10s without it."},
-                      });
+      mapping_or(kPort, {
+                            {"port", &kPort, "Where to ask; 80 without it."},
+                            {"path", &path, "What to ask for; / without it."},
+                            {"status", &status, "The answer's status; 200 without it."},
+                            {"body", &expression_shape(), "A regular expression that must be found in the body."},
+                            {"headers", &headers, "Headers that the answer must have, each with a regular expression."},
+                            {"timeout", &timeout, "It is asked again until it answers so, this long; 10s without it."},
+                        });
   return shape;
 }
 
@@ -67,13 +57,13 @@ const Shape& run_shape() {
   static const Shape commands = one_or_more(command);
   static const Shape status = {.kind = Kind::integer, .min = 0, .max = 255};
   static const Shape timeout = {.kind = Kind::duration, .min = 1, .max = 3600};
-  static const Shape shape = mapping(
-      &commands, {
-                     {"command", &commands, "Commands for /bin/sh, as root, in the instance.", true},
-                     {"status", &status, "Their exit status; 0 without it."},
-                     {"output", &expression_shape(), "A regular expression that must be found in what they print."},
-                     {"timeout", &timeout, "How long they may take; 60s without it."},
-                 });
+  static const Shape shape = mapping_or(
+      commands, {
+                    {"command", &commands, "Commands for /bin/sh, as root, in the instance.", true},
+                    {"status", &status, "Their exit status; 0 without it."},
+                    {"output", &expression_shape(), "A regular expression that must be found in what they print."},
+                    {"timeout", &timeout, "How long they may take; 60s without it."},
+                });
   return shape;
 }
 
@@ -84,15 +74,16 @@ const Shape& file_shape() {
   static const Shape content = text("a text", "");
   static const Shape contains = text("a text of one line", "[^\\n]{1,500}");
   static const Shape sha256 = text("64 hex digits", "[0-9a-f]{64}");
-  static const Shape shape = mapping(&path_shape(), {
-                                                        {"path", &path_shape(), "The file or folder.", true},
-                                                        {"mode", &mode, "Its mode."},
-                                                        {"owner", &owner, "Its owner, as numbers or as names."},
-                                                        {"content", &content, "All that is in it."},
-                                                        {"contains", &contains, "A text that is in one of its lines."},
-                                                        {"sha256", &sha256, "The digest of what is in it."},
-                                                        {"absent", &kTrue, "It must not be there."},
-                                                    });
+  static const Shape shape =
+      mapping_or(path_shape(), {
+                                   {"path", &path_shape(), "The file or folder.", true},
+                                   {"mode", &mode, "Its mode."},
+                                   {"owner", &owner, "Its owner, as numbers or as names."},
+                                   {"content", &content, "All that is in it."},
+                                   {"contains", &contains, "A text that is in one of its lines."},
+                                   {"sha256", &sha256, "The digest of what is in it."},
+                                   {"absent", &kTrue, "It must not be there."},
+                               });
   return shape;
 }
 
@@ -275,23 +266,21 @@ const Shape& image_test_shape() {
   static const Shape boot = {.kind = Kind::duration, .min = 1, .max = 3600};
   static const Shape memory = text("a size such as 200MiB or 2GiB", "[1-9][0-9]{0,6}(KiB|MiB|GiB)");
   static const Shape paths = one_or_more(path_shape());
-  static const Shape no_secrets = mapping(&kTrue, {{"except", &paths, "Files that may be there.", true}});
+  static const Shape no_secrets = mapping_or(kTrue, {{"except", &paths, "Files that may be there.", true}});
   static const Shape item = [] {
-    Shape made =
-        mapping(nullptr, {
-                             {"unit", &units, "systemd units that must be active."},
-                             {"port", &ports, "TCP ports on which something must listen, reachable from outside."},
-                             {"ports", &ports, "The same as 'port'."},
-                             {"only_ports", &ports, "TCP ports on which something must listen, and on no other."},
-                             {"http", &http_shape(), "An HTTP request, and what its answer must be."},
-                             {"run", &run_shape(), "Commands that must succeed in the instance."},
-                             {"boot", &boot, "How long the boot may take."},
-                             {"memory", &memory, "How much memory all processes may hold after the boot."},
-                             {"file", &file_shape(), "A file, and what must hold of it."},
-                             {"no_secrets", &no_secrets,
-                              "No ssh keys, private keys, histories, credentials or machine id in the image."},
-                             {"read_only", &kTrue, "The root cannot be written outside 'writable'."},
-                         });
+    Shape made = mapping({
+        {"unit", &units, "systemd units that must be active."},
+        {"port", &ports, "TCP ports on which something must listen, reachable from outside."},
+        {"ports", &ports, "The same as 'port'."},
+        {"only_ports", &ports, "TCP ports on which something must listen, and on no other."},
+        {"http", &http_shape(), "An HTTP request, and what its answer must be."},
+        {"run", &run_shape(), "Commands that must succeed in the instance."},
+        {"boot", &boot, "How long the boot may take."},
+        {"memory", &memory, "How much memory all processes may hold after the boot."},
+        {"file", &file_shape(), "A file, and what must hold of it."},
+        {"no_secrets", &no_secrets, "No ssh keys, private keys, histories, credentials or machine id in the image."},
+        {"read_only", &kTrue, "The root cannot be written outside 'writable'."},
+    });
     made.exactly_one_key = true;
     return made;
   }();

@@ -1,4 +1,5 @@
 // Shape: what `image:` may hold. Read it bottom up as the reference of a recipe.
+#include "spec/internal/shapes.h"
 #include "spec/shape.h"
 
 namespace kiln::spec {
@@ -6,30 +7,10 @@ namespace {
 
 using Kind = Shape::Kind;
 
-Shape text(std::string_view what, std::string_view pattern) {
-  return {.kind = Kind::text, .what = what, .pattern = pattern};
-}
-
-Shape choice(std::vector<std::string_view> choices) { return {.kind = Kind::text, .choices = std::move(choices)}; }
-
-Shape mapping(std::vector<Key> keys) { return {.kind = Kind::mapping, .keys = std::move(keys)}; }
-
-Shape mapping_or(const Shape& short_form, std::vector<Key> keys) {
-  Shape shape = mapping(std::move(keys));
-  shape.short_form = &short_form;
-  return shape;
-}
-
 Shape one_key_of(Shape shape) {
   shape.exactly_one_key = true;
   return shape;
 }
-
-Shape list(const Shape& item, std::int64_t min = 1) {
-  return {.kind = Kind::list, .item = &item, .min = min, .max = 1000};
-}
-
-Shape one_or_more(const Shape& item) { return {.kind = Kind::item_or_list, .item = &item, .min = 1, .max = 1000}; }
 
 Shape named(std::string_view what, std::string_view pattern, const Shape& item) {
   return {.kind = Kind::named, .what = what, .pattern = pattern, .item = &item, .min = 1, .max = 1000};

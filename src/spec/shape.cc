@@ -2,6 +2,7 @@
 #include "spec/shape.h"
 
 #include "spec/internal/image_test_reader.h"
+#include "spec/internal/shapes.h"
 
 namespace kiln::spec {
 namespace {
@@ -12,25 +13,9 @@ using Kind = Shape::Kind;
 // finger.
 constexpr std::int64_t kFleetSizeMax = 1000;
 
-Shape text(std::string_view what, std::string_view pattern) {
-  return {.kind = Kind::text, .what = what, .pattern = pattern};
-}
-
-Shape choice(std::vector<std::string_view> choices, std::vector<std::string_view> later = {}) {
-  return {.kind = Kind::text, .choices = std::move(choices), .later_choices = std::move(later)};
-}
-
 Shape integer(std::int64_t min, std::int64_t max) { return {.kind = Kind::integer, .min = min, .max = max}; }
 
 Shape seconds(std::int64_t min, std::int64_t max) { return {.kind = Kind::duration, .min = min, .max = max}; }
-
-Shape mapping(std::vector<Key> keys) { return {.kind = Kind::mapping, .keys = std::move(keys)}; }
-
-Shape list(const Shape& item, std::int64_t min = 1) {
-  return {.kind = Kind::list, .item = &item, .min = min, .max = 1000};
-}
-
-Shape one_or_more(const Shape& item) { return {.kind = Kind::item_or_list, .item = &item, .min = 1, .max = 1000}; }
 
 Shape with(const std::vector<Key>& keys, Shape whole) {
   whole.keys.insert(whole.keys.end(), keys.begin(), keys.end());

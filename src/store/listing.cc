@@ -3,7 +3,6 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sched.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -16,6 +15,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "host/mounts.h"
 #include "host/process.h"
 
 namespace kiln::store {
@@ -107,9 +107,7 @@ class Walk {
 // In the child: the mount is in no other namespace.
 Listing list_alone(const host::Path& blob) {
   const host::TemporaryFolder folder("kiln-listing-");
-  if (::unshare(CLONE_NEWNS) != 0 || ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) {
-    throw failed("making a mount namespace");
-  }
+  host::make_mounts_private();
   host::run_checked(
       {"mount", "-t", "erofs", "-o", "ro,loop,nodev,nosuid,noexec", blob.string(), folder.path().string()});
   Listing listing = Walk(folder.path()).run();

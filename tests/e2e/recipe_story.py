@@ -2,6 +2,7 @@
 import json
 import os
 import shutil
+import time
 import unittest
 
 import world
@@ -65,7 +66,7 @@ class Recipe(world.Story):
         self.assertEqual({layer["fate"] for layer in layers}, {"reused"})
 
         (kiln.app / "site/old.bak").write_text("changed, and ignored")
-        (kiln.app / "site/index.html").write_text("another page\n")
+        (kiln.app / "site/index.html").write_text(f"a page that no cache has seen: {time.time_ns()}\n")
         told = kiln.run("bake", "--explain").stdout
         self.assertIn("reused     run echo two > /two", told)
         self.assertIn("made anew  copy site/ /var/www/html/\n             site/index.html changed\n", told)

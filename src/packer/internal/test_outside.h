@@ -19,7 +19,7 @@ struct TestOutside {
     Outside out;
     out.read = [this](const std::string& name) -> std::optional<HostFile> {
       const std::string plain = std::filesystem::path(name).lexically_normal().string();
-      const auto found = files.find(plain.starts_with("/work/app/") ? plain.substr(10) : plain);
+      const auto found = files.find(plain.starts_with("/srv/shop/") ? plain.substr(10) : plain);
       if (found == files.end()) return std::nullopt;
       return HostFile{found->second, found->second.starts_with("#!")};
     };
@@ -36,7 +36,7 @@ struct TestOutside {
       const auto found = variables.find(name);
       return found == variables.end() ? std::string() : found->second;
     };
-    out.working = "/work/app";
+    out.working = "/srv/shop";
     out.uuid = "0b4f6c1e-0000-4000-8000-000000000001";
     out.now = parse_iso8601("2026-11-25T09:03:06Z");
     return out;
