@@ -2,7 +2,8 @@
 //
 // Certificates are verified. Proxies come from the environment as curl takes them (https_proxy, no_proxy, ...), but
 // never for loopback: a region on this machine must not be asked through a company's proxy. Redirects are not
-// followed, nothing is decompressed, no header is added but Host and Content-Length.
+// followed, nothing is decompressed, no header is added but Host and Content-Length. A peer that hangs up is an Error,
+// never a SIGPIPE.
 #pragma once
 
 #include <cstddef>

@@ -1,7 +1,10 @@
 // Client, against this room's own server and against nobody.
 #include "http/client.h"
 
+#include <pthread.h>
+
 #include <atomic>
+#include <csignal>
 #include <cstdlib>
 #include <optional>
 #include <set>
@@ -133,6 +136,23 @@ TEST(Client, NeverAsksAProxyForLoopback) {
   Client client;
   EXPECT_EQ(client.send(server.origin(), Request(), {}).status, 418);
   unsetenv("http_proxy");
+}
+
+TEST(Client, APeerThatHangsUpSendsNoSigpipe) {
+  Server server({}, answering(&mirror));
+  server.start();
+  Client client;
+  Streams streams;
+  streams.take = [](const Response&, std::string_view) {
+    ::raise(SIGPIPE);  // as a write to a peer that is gone
+    return false;
+  };
+  EXPECT_EQ(client.stream(server.origin(), Request(), {}, streams).status, 418);
+  sigset_t set;
+  sigpending(&set);
+  EXPECT_EQ(sigismember(&set, SIGPIPE), 0);
+  pthread_sigmask(SIG_BLOCK, nullptr, &set);
+  EXPECT_EQ(sigismember(&set, SIGPIPE), 0);
 }
 
 TEST(Loopback, IsToldByTheHostAlone) {
