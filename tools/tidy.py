@@ -3,7 +3,7 @@
 
 Rules: every file begins with what it is; lines have at most 120 columns and files a size that one idea has; every source is
 named by a CMakeLists.txt; rooms include only what their DEPS name; no promises without an owner; no `using namespace` in
-headers; help and command go together; the tests that docs/conformance.md names exist; code is formatted.
+headers; help, command and README's table go together; the tests that docs/conformance.md names exist; code is formatted.
 """
 import pathlib
 import re
@@ -86,6 +86,10 @@ def check_help() -> None:
     pages = {p.stem for p in (ROOT / "src/cli/help").glob("*.md")}
     for name in sorted(commands ^ pages):
         problems.append(f"src/cli: '{name}' has a command or a help page, not both")
+    readme = (ROOT / "README.md").read_text()
+    for name in sorted(pages):
+        if not re.search(rf"^\|[^|]*`[^|]*\b{name}\b", readme, re.MULTILINE):
+            problems.append(f"README.md: no table has a row for `kiln {name}`")
 
 
 def check_conformance(paths: list[pathlib.Path]) -> None:
