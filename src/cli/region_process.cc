@@ -61,12 +61,16 @@ struct Parts {
   host::ThreadLoop loop{clock, kWorkers};
   std::unique_ptr<region::Journal> journal;
   std::unique_ptr<region::RequestLog> log;
+  std::unique_ptr<region::LineLog> events;
   std::unique_ptr<machine::Network> network;
   std::unique_ptr<machine::Machines> machines;
   std::unique_ptr<region::elb::Balancer> balancer;
   std::unique_ptr<region::elb::Prober> prober;
   std::unique_ptr<region::ec2::BaseImages> base_images;
 };
+
+// A line of the control plane's own log, which is its stderr.
+void log(const host::Clock& clock, const std::string& line) { talk(format_iso8601(clock.now()) + " " + line); }
 
 void make_real(Parts& parts, const Context& context, const std::string& name) {
   host::Path folder = context.region_folder(name);
@@ -77,8 +81,8 @@ void make_real(Parts& parts, const Context& context, const std::string& name) {
   parts.network = std::make_unique<machine::NamespaceNetwork>(network);
   parts.network->open();
   if (machine::raise_inotify_limit()) {
-    talk(fmt::format("fs.inotify.max_user_instances of this host is {} now, for many instances at once",
-                     machine::kInotifyInstances));
+    log(context.clock, fmt::format("fs.inotify.max_user_instances of this host is {} now, for many instances at once",
+                                   machine::kInotifyInstances));
   }
   machine::NspawnOptions machines;
   machines.folder = folder;
@@ -88,11 +92,12 @@ void make_real(Parts& parts, const Context& context, const std::string& name) {
   make_private(folder / "haproxy");
   parts.balancer = std::make_unique<region::elb::Haproxy>(
       parts.loop, region::elb::HaproxySite{folder / "haproxy", machine::vpc_namespaces(parts.slot->number())},
-      [](const std::string& line) { talk(line); });
+      [&context](const std::string& line) { log(context.clock, line); });
   parts.prober = std::make_unique<region::elb::NamespaceProber>(
       parts.loop, machine::namespace_path(machine::vpc_namespaces(parts.slot->number())).string());
-  parts.base_images = std::make_unique<BakedBaseImages>(parts.loop, parts.clock, *parts.store, context.home,
-                                                        [](const std::string& line) { talk(line); });
+  parts.base_images =
+      std::make_unique<BakedBaseImages>(parts.loop, parts.clock, *parts.store, context.home,
+                                        [&context](const std::string& line) { log(context.clock, line); });
 }
 
 void make_simulated(Parts& parts) {
@@ -208,6 +213,7 @@ void serve(Context& context, const RegionStart& start) {
   Parts parts;
   parts.store = std::make_unique<store::Store>(context.store_folder());
   parts.log = std::make_unique<region::RequestLog>(folder / "requests.log");
+  parts.events = std::make_unique<region::LineLog>(folder / "events.log");
   region::Partition* partition = nullptr;
   // Bound before anything is made: a port in use changes nothing.
   auto server = bind_region(start, record, [&partition](http::Request request, http::Responder respond) {
@@ -224,7 +230,9 @@ void serve(Context& context, const RegionStart& start) {
   }
 
   region::Partition own({parts.loop, parts.random, *parts.journal, *parts.store, *parts.machines, *parts.network,
-                         *parts.balancer, *parts.prober, *parts.log, parts.base_images.get()},
+                         *parts.balancer, *parts.prober, *parts.log, parts.base_images.get(),
+                         [&context](const std::string& line) { log(context.clock, line); },
+                         [&events = *parts.events](const std::string& line) { events.add(line); }},
                         {record.aws_region, record.account, record.access_key, record.secret_key, record.root_seed,
                          parameter_key(folder, parts.random), record.throttle, record.describe_delay});
   partition = &own;
@@ -238,7 +246,7 @@ void serve(Context& context, const RegionStart& start) {
     record.process = host::self();
     record.endpoint = server->origin();
     write_region_record(context, record);
-    talk(fmt::format("{} region '{}' answers at {}", format_iso8601(context.clock.now()), start.name, record.endpoint));
+    log(context.clock, fmt::format("region '{}' answers at {}", start.name, record.endpoint));
   });
   std::function<void()> watch = [&] {
     if (Context::interrupted()) return parts.loop.stop();

@@ -72,7 +72,7 @@ struct Partition::State {
           region({all.parts.loop, all.parts.random, tables, all.parts.store, all.parts.machines, all.networks.add(),
                   all.balancers.add(), all.parts.prober, all.addresses, all.iam_of(name.first), all.keyring,
                   [&all](const std::string& account) { return all.find_iam(account); }, all.parts.base_images,
-                  all.parts.say, all.parameter_key, all.describe_delay},
+                  all.parts.say, all.parts.tell, all.parameter_key, all.describe_delay},
                  name.first, name.second) {}
     PrefixedTables tables;
     Region region;

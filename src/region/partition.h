@@ -50,6 +50,8 @@ struct PartitionParts {
   ec2::BaseImages* base_images = nullptr;  // null: no public images
   // Takes what goes wrong and is tried again, a line each; the control plane's stderr is its log.
   std::function<void(const std::string& line)> say = [](const std::string& line) { std::cerr << line << std::endl; };
+  // Takes what happened, a line each (Events).
+  std::function<void(const std::string& line)> tell = [](const std::string&) {};
 };
 
 class Partition {

@@ -9,6 +9,8 @@
 #include "region/ec2/placements.h"
 #include "region/elb/elb.h"
 #include "region/elb/handlers.h"
+#include "region/elb/target_health.h"
+#include "region/events.h"
 #include "region/iam/ec2_profiles.h"
 #include "region/iam/handlers.h"
 #include "region/imds/imds.h"
@@ -81,7 +83,8 @@ struct Region::State {
         targets(elb),
         autoscaling(parts.loop, parts.random, records, instances, targets, {name, account}),
         commands(parts.loop, parts.random, parts.tables, parts.machines, ec2, {name, account}),
-        parameters(parts.loop, parts.random, parts.tables, {name, account, parts.parameter_key}) {
+        parameters(parts.loop, parts.random, parts.tables, {name, account, parts.parameter_key}),
+        events(account + "/" + name, parts.tell) {
     ec2::serve(handlers, ec2);
     if (parts.describe_delay > Duration(0)) lag(parts, account, name);
     elb::serve(handlers, elb);
@@ -107,6 +110,19 @@ struct Region::State {
         [this](const std::string& parameter) { return parameters.get(parameter, false).version.value; });
     ec2.on_instance_change(
         [this](const ec2::Instance& instance, ec2::InstanceState) { elb.instance_changed(instance.id); });
+    report(parts.loop);
+  }
+
+  void report(host::Loop& loop) {
+    ec2.on_instance_change([this, &loop](const ec2::Instance& instance, ec2::InstanceState before) {
+      events.instance(loop.now(), instance, before);
+    });
+    elb.on_target_change([this, &loop](const elb::TargetGroupArn& group, const elb::TargetKey& target) {
+      const bool there = elb.has_target_group(group);
+      events.target(loop.now(), group, target, there ? elb.target_health(group, target) : elb::not_registered());
+    });
+    autoscaling.on_event([this, &loop](const autoscaling::Activity& one) { events.activity(loop.now(), one); },
+                         [this, &loop](const autoscaling::Refresh& one) { events.refresh(loop.now(), one); });
   }
 
   // Describe calls are answered by a replica that hears of every change late.
@@ -148,6 +164,7 @@ struct Region::State {
   autoscaling::Autoscaling autoscaling;
   ssm::Commands commands;
   ssm::Parameters parameters;
+  Events events;
 };
 
 Region::Region(const RegionParts& parts, const std::string& account, const std::string& name)

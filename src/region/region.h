@@ -45,11 +45,12 @@ struct RegionParts {
   LoopbackPool& addresses;
   iam::Iam& iam;  // its account's
   const iam::Keyring& keyring;
-  sts::IamOf iam_of;                                 // other accounts'
-  ec2::BaseImages* base_images;                      // null: no public images
-  std::function<void(const std::string& line)> say;  // what goes wrong and is tried again
-  std::string parameter_key;                         // 32 bytes: what Parameter Store's secret values are sealed with
-  Duration describe_delay{0};                        // EC2's describe calls see what was so that long ago
+  sts::IamOf iam_of;                                  // other accounts'
+  ec2::BaseImages* base_images;                       // null: no public images
+  std::function<void(const std::string& line)> say;   // what goes wrong and is tried again
+  std::function<void(const std::string& line)> tell;  // what happened (Events)
+  std::string parameter_key;                          // 32 bytes: what Parameter Store's secret values are sealed with
+  Duration describe_delay{0};                         // EC2's describe calls see what was so that long ago
 };
 
 class Region {

@@ -153,13 +153,13 @@ void follow(Context& context, const host::Path& log, std::uintmax_t at) {
   }
 }
 
-int print_log(Context& context, const std::string& name, bool json, bool following) {
-  host::Path log = context.region_folder(name) / "requests.log";
+int print_log(Context& context, const std::string& name, bool events, bool json, bool following) {
+  host::Path log = context.region_folder(name) / (events ? "events.log" : "requests.log");
   std::string text = std::filesystem::exists(log) ? last_lines(host::read_file(log), kLogLines) : "";
   if (json) {
     say_json({{"name", name}, {"lines", text.empty() ? std::vector<std::string>() : split(text, '\n')}});
   } else {
-    say(text.empty() ? "no call yet" : text);
+    say(!text.empty() ? text : events ? "nothing has happened yet" : "no call yet");
   }
   if (following) follow(context, log, std::filesystem::exists(log) ? std::filesystem::file_size(log) : 0);
   return 0;
@@ -193,7 +193,9 @@ int run_region(Context& context, const std::vector<std::string>& words) {
     return std::string("a time from 0s to 5m, as in 2s or 500ms");
   });
   parser.add_flag("--throttle,!--no-throttle", start.throttle);
+  bool events = false;
   parser.add_flag("--follow,-f", following);
+  parser.add_flag("--events", events);
   parser.add_option("--account", choice.account);
   parser.add_option("--region", choice.region)->check([](const std::string& name) {
     return region::find_aws_region(name) != nullptr ? std::string() : name + " is no AWS region; one is us-east-1";
@@ -203,11 +205,14 @@ int run_region(Context& context, const std::vector<std::string>& words) {
   if (verb != "env" && !(choice.account + choice.region).empty()) {
     throw Error(ErrorCode::usage, "--account and --region belong to kiln region env");
   }
+  if (verb != "log" && (events || following)) {
+    throw Error(ErrorCode::usage, "--events and --follow belong to kiln region log");
+  }
   if (!delay.empty()) start.describe_delay = parse_duration(delay);
   if (verb == "serve") return serve_region(context, start);
   if (verb == "status") return status(context, start.name, json);
   if (verb == "env") return print_environment(context, start.name, choice, json);
-  if (verb == "log") return print_log(context, start.name, json, following);
+  if (verb == "log") return print_log(context, start.name, events, json, following);
   if (verb == "stop") {
     stop_region(context, start.name);
     say(fmt::format("region '{}' is stopped", start.name));

@@ -100,12 +100,7 @@ void Ec2Instances::on_change(std::function<void(const std::string& instance_id)>
 }
 
 bool ElbTargets::exists(const std::string& target_group) const {
-  try {
-    elb_.target_group(elb::TargetGroupArn(target_group));
-    return true;
-  } catch (const ApiError&) {
-    return false;
-  }
+  return elb_.has_target_group(elb::TargetGroupArn(target_group));
 }
 
 void ElbTargets::register_instance(const std::string& target_group, const std::string& instance_id) {

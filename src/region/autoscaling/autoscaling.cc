@@ -95,6 +95,10 @@ void Autoscaling::open() {
   state_->reconciler.start();
 }
 
+void Autoscaling::on_event(std::function<void(const Activity&)> activity, std::function<void(const Refresh&)> refresh) {
+  state_->books.listen(std::move(activity), std::move(refresh));
+}
+
 // ---------------------------------------------------------------------------------------------------------- groups
 
 void Autoscaling::create(const std::string& name, const GroupSettings& settings,

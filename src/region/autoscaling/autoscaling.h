@@ -8,6 +8,7 @@
 // scale-in; running instances are not rebalanced.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -58,6 +59,8 @@ class Autoscaling {
               Options options);
   ~Autoscaling();
   void open();
+  // For the log: an activity has begun or is over; a refresh is as it is now, changed or not. Neither may throw.
+  void on_event(std::function<void(const Activity&)> activity, std::function<void(const Refresh&)> refresh);
 
   void create(const std::string& name, const GroupSettings& settings, const std::vector<std::string>& target_groups,
               const std::vector<Tag>& tags);

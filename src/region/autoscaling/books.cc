@@ -130,6 +130,7 @@ void Books::add(Refresh refresh) {
   }
   records_.put(refresh_table, refresh_key(refresh), encode(refresh));
   list.push_back(std::move(refresh));
+  on_refresh_(list.back());
 }
 
 void Books::save(const Refresh& refresh) {
@@ -141,7 +142,7 @@ void Books::save(const Refresh& refresh) {
       kept = refresh;
     }
     records_.put(refresh_table, refresh_key(refresh), std::move(text));
-    return;
+    return on_refresh_(kept);
   }
 }
 
@@ -158,6 +159,7 @@ Activity& Books::begin(const Group& group, Time now, std::string description, st
   activity_numbers_[activity.id] = activity.number;
   Activity& kept = activities_.emplace(activity.number, std::move(activity)).first->second;
   save(kept);
+  on_activity_(kept);
   return kept;
 }
 
@@ -181,6 +183,7 @@ void Books::finish(const std::string& id, ActivityStatus status, Time now, std::
     found->status_message = std::move(message).substr(0, 255);
   }
   save(*found);
+  on_activity_(*found);
   ended_.push_back(found->number);
   trim_activities();
 }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <deque>
+#include <functional>
 #include <map>
 #include <string>
 #include <unordered_map>
@@ -22,6 +23,11 @@ class Books {
   // Both must outlive it.
   Books(Records& records, host::Random& random) : records_(records), random_(random) {}
   void load();
+  // Called when an activity begins or is over, and with each record of a refresh, changed or not.
+  void listen(std::function<void(const Activity&)> on_activity, std::function<void(const Refresh&)> on_refresh) {
+    on_activity_ = std::move(on_activity);
+    on_refresh_ = std::move(on_refresh);
+  }
 
   std::map<std::string, Group>& groups() { return groups_; }
   const std::map<std::string, Group>& groups() const { return groups_; }
@@ -58,6 +64,8 @@ class Books {
 
   Records& records_;
   host::Random& random_;
+  std::function<void(const Activity&)> on_activity_ = [](const Activity&) {};
+  std::function<void(const Refresh&)> on_refresh_ = [](const Refresh&) {};
   std::map<std::string, Group> groups_;
   std::unordered_map<std::string, std::string> group_of_;
   std::map<std::string, std::vector<Refresh>> refreshes_;

@@ -282,7 +282,8 @@ class FleetWorld {
                    return world.machines.http_status_at(probe.address, probe.port, probe.path, probe.vpc);
                  }),
           region({loop, world.random, world.journal, world.store, world.machines, world.network, world.balancer, prober,
-                  world.log},
+                  world.log, nullptr, [](const std::string& line) { ADD_FAILURE() << line; },
+                  [&world](const std::string& line) { world.events.push_back(line); }},
                  {"us-east-1", "123456789012", "AKIDEXAMPLE", "the secret"}) {}
     testing::MortalLoop loop;
     elb::SimulatedProber prober;
@@ -304,6 +305,7 @@ class FleetWorld {
   host::TemporaryFolder folder{"kiln-fleet-test-"};
   store::Store store{folder.path() / "store"};
   RequestLog log;
+  std::vector<std::string> events;
   std::vector<std::string> images;
   std::string subnets, target_group, address;
   bool serving = false;
@@ -326,6 +328,33 @@ TEST(AFleet, IsReplacedUnderTrafficInUnderFifteenSecondsWithoutOneFailedRequest)
   EXPECT_EQ(world.group().launch_template->version, "2");
   EXPECT_GT(world.requests, 300);
   EXPECT_EQ(world.failed, 0);
+}
+
+// The lines whose subject and text have both parts, in their order.
+std::vector<std::string> events_with(const FleetWorld& world, const std::string& one, const std::string& other) {
+  std::vector<std::string> found;
+  for (const std::string& line : world.events) {
+    if (line.find(one) != std::string::npos && line.find(other) != std::string::npos) found.push_back(line);
+  }
+  return found;
+}
+
+TEST(AFleet, ItsEventsSayWhyInstancesCameAndWent) {
+  FleetWorld world;
+  world.build(2);
+  const std::string first = world.group().instances.front().instance_id.value();
+  world.machines.kill(first, "killed by signal 9");
+  ASSERT_TRUE(world.wait([&] { return world.healthy() == 2 && world.group().instances.size() == 2; }, minutes(5)));
+  EXPECT_EQ(events_with(world, "instance " + first, "running -> stopped: Server.InternalError").size(), 1u);
+  EXPECT_EQ(events_with(world, " " + first + ":80 ", "unused: Target.InvalidState").size(), 1u);
+  EXPECT_EQ(events_with(world, first, "EC2 health check indicating it has been terminated or stopped").size(), 1u);
+  EXPECT_EQ(events_with(world, first, "deregistered").size(), 1u);
+  world.start_refresh("2");
+  ASSERT_TRUE(world.wait([&] { return world.refresh().status == "Successful"; }, minutes(5)));
+  EXPECT_GE(events_with(world, "refresh web ", "InProgress").size(), 1u);
+  EXPECT_EQ(events_with(world, "refresh web ", "Successful").size(), 1u);
+  EXPECT_EQ(events_with(world, "InProgress: Terminating", "in response to an instance refresh").size(), 2u);
+  EXPECT_EQ(events_with(world, "123456789012/us-east-1 ", "draining: Target.DeregistrationInProgress").size(), 3u);
 }
 
 TEST(AFleet, GoesBackFromABadVersionWithoutOneFailedRequest) {

@@ -87,6 +87,7 @@ class Elb {
   void delete_target_group(const TargetGroupArn& arn);    // ApiError ResourceInUse when a listener forwards to it
   std::vector<const TargetGroup*> target_groups() const;  // by name
   const TargetGroup& target_group(const TargetGroupArn& arn) const;  // ApiError TargetGroupNotFound
+  bool has_target_group(const TargetGroupArn& arn) const;
   std::vector<LoadBalancerArn> load_balancers_of(const TargetGroupArn& arn) const;
 
   // Targets. A port of 0 is the group's.

@@ -127,6 +127,8 @@ std::vector<const TargetGroup*> Elb::target_groups() const {
   return all;
 }
 
+bool Elb::has_target_group(const TargetGroupArn& arn) const { return state_->groups.contains(arn); }
+
 const TargetGroup& Elb::target_group(const TargetGroupArn& arn) const { return state_->need(arn).settings; }
 
 std::vector<LoadBalancerArn> Elb::load_balancers_of(const TargetGroupArn& arn) const {

@@ -98,7 +98,7 @@ int slow_start_share(Duration since_healthy, Duration slow_start) {
 }
 
 TargetHealth not_registered() {
-  return {TargetState::unused, "Target.NotRegistered", "Target is not registered to the target group"};
+  return {TargetState::unused, kNotRegistered, "Target is not registered to the target group"};
 }
 
 TargetHealth not_in_use() {

@@ -37,6 +37,7 @@ Duration on_probe_result(CheckProgress& progress, const HealthCheck& check, cons
 int slow_start_share(Duration since_healthy, Duration slow_start);
 
 // Reports of states that no health check leads to.
+inline constexpr const char* kNotRegistered = "Target.NotRegistered";
 TargetHealth not_registered();
 TargetHealth not_in_use();
 TargetHealth zone_not_enabled();

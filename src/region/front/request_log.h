@@ -1,12 +1,10 @@
 // RequestLog: one line a call: when, who, where, which service and operation, how long it took, what was answered.
 #pragma once
 
-#include <fstream>
-#include <mutex>
 #include <string>
 
 #include "base/time.h"
-#include "host/file.h"
+#include "region/line_log.h"
 
 namespace kiln::region {
 
@@ -23,14 +21,11 @@ struct LoggedCall {
 
 class RequestLog {
  public:
-  // Nothing is written without a path. At 1 MiB the file becomes `<path>.old`, of which there is one.
-  explicit RequestLog(host::Path path = {}) : path_(std::move(path)) {}
+  explicit RequestLog(host::Path path = {}) : log_(std::move(path)) {}
   void add(const LoggedCall& call);  // from any thread
 
  private:
-  host::Path path_;
-  std::mutex mutex_;
-  std::ofstream file_;
+  LineLog log_;
 };
 
 }  // namespace kiln::region
