@@ -12,6 +12,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "host/pieces.h"
 
 namespace kiln::bake {
 namespace {
@@ -30,31 +31,12 @@ host::FileDescriptor open_file(const host::Path& path, int flags, unsigned mode 
   return fd;
 }
 
-template <typename Use>
-void read_all(const host::Path& path, Use&& use) {
-  const host::FileDescriptor fd = open_file(path, O_RDONLY);
-  std::array<char, 1 << 16> buffer;
-  for (;;) {
-    const ssize_t got = ::read(fd.get(), buffer.data(), buffer.size());
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) throw failed("reading", path, errno);
-    if (got == 0) return;
-    use(std::string_view(buffer.data(), static_cast<std::size_t>(got)));
-  }
-}
-
 }  // namespace
-
-Digest digest_of_file(const host::Path& path) {
-  Sha256 sha;
-  read_all(path, [&](std::string_view bytes) { sha.update(bytes); });
-  return sha.finish();
-}
 
 Digest copy_content(const host::Path& from, const host::Path& to) {
   const host::FileDescriptor out = open_file(to, O_WRONLY | O_CREAT | O_EXCL, 0600);
   Sha256 sha;
-  read_all(from, [&](std::string_view bytes) {
+  host::read_pieces(from, host::Links::refuse, [&](std::string_view bytes) {
     sha.update(bytes);
     while (!bytes.empty()) {
       const ssize_t put = ::write(out.get(), bytes.data(), bytes.size());

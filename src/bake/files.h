@@ -13,7 +13,6 @@ namespace kiln::bake {
 
 using store::kLayerEpochSeconds;
 
-Digest digest_of_file(const host::Path& path);
 // Copies the content and returns its digest.
 Digest copy_content(const host::Path& from, const host::Path& to);
 // Without following a link. A link keeps its mode.

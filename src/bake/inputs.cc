@@ -12,6 +12,7 @@
 #include "bake/ignore.h"
 #include "bake/template.h"
 #include "base/text.h"
+#include "host/pieces.h"
 
 namespace kiln::bake {
 namespace {
@@ -47,7 +48,7 @@ class Walker {
         break;
       case fs::file_type::regular:
         entry.executable = (status.permissions() & fs::perms::owner_exec) != fs::perms::none;
-        entry.content = digest_of_file(path);
+        entry.content = host::digest_of_file(path, host::Links::refuse);
         break;
       case fs::file_type::symlink:
         entry.kind = InputEntry::Kind::link;

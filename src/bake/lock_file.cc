@@ -1,15 +1,15 @@
-// LockFile: JSON there and back, and dpkg's status.
+// LockFile: JSON there and back, and what dpkg has installed.
 #include "bake/lock_file.h"
 
 #include <fmt/format.h>
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "bake/files.h"
 #include "base/error.h"
+#include "proof/dpkg.h"
 
 namespace kiln::bake {
 namespace {
@@ -75,22 +75,11 @@ void write_lock_file(const host::Path& app_folder, const LockFile& lock) {
 }
 
 Versions installed_in(const host::Path& root) {
+  const host::Path file = root / host::Path(proof::kDpkgStatus).relative_path();
   Versions versions;
-  std::ifstream file(root / "var/lib/dpkg/status");
-  std::string line, package, version;
-  bool installed = false;
-  const auto end_of_entry = [&] {
-    if (installed && !package.empty()) versions[package] = version;
-    package.clear();
-    installed = false;
-  };
-  while (std::getline(file, line)) {
-    if (line.empty()) end_of_entry();
-    if (line.starts_with("Package: ")) package = line.substr(9);
-    if (line.starts_with("Version: ")) version = line.substr(9);
-    if (line.starts_with("Status: ")) installed = line.ends_with(" installed");
-  }
-  end_of_entry();
+  if (!std::filesystem::exists(file)) return versions;
+  for (proof::Package& package : proof::read_dpkg_status(host::read_file(file)))
+    versions[package.name] = std::move(package.version);
   return versions;
 }
 

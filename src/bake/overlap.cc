@@ -14,6 +14,8 @@
 #include "bake/sandbox.h"
 #include "base/error.h"
 #include "base/text.h"
+#include "host/pieces.h"
+#include "store/erofs.h"
 
 namespace kiln::bake {
 namespace {
@@ -72,8 +74,8 @@ std::string what_differs(const fs::path& first, const fs::path& second, const En
   if (S_ISLNK(a.info.st_mode)) differ("target", fs::read_symlink(first), fs::read_symlink(second));
   if (S_ISREG(a.info.st_mode)) {
     differ("size", fmt::format("{}", a.info.st_size), fmt::format("{}", b.info.st_size));
-    if (a.info.st_size == b.info.st_size && digest_of_file(first) != digest_of_file(second))
-      differences.emplace_back("content");
+    const auto digest = [](const fs::path& path) { return host::digest_of_file(path, host::Links::refuse); };
+    if (a.info.st_size == b.info.st_size && digest(first) != digest(second)) differences.emplace_back("content");
   }
   differ("time", format_iso8601(Time(std::chrono::seconds(a.info.st_mtim.tv_sec))),
          format_iso8601(Time(std::chrono::seconds(b.info.st_mtim.tv_sec))));
@@ -87,8 +89,8 @@ std::string common_path(const host::Path& lower, const host::Path& upper, const 
   std::string path;
   check_can_mount();
   with_private_mounts([&] {
-    mount_layer(lower, work / "lower");
-    mount_layer(upper, work / "upper");
+    store::mount_layer(lower, work / "lower");
+    store::mount_layer(upper, work / "upper");
     const Tree below = tree_of(work / "lower"), above = tree_of(work / "upper");
     for (const auto& [name, entry] : above) {
       const auto other = below.find(name);
@@ -104,8 +106,8 @@ std::vector<Difference> compare_layers(const host::Path& first, const host::Path
   std::vector<Difference> differences;
   check_can_mount();
   with_private_mounts([&] {
-    mount_layer(first, work / "first");
-    mount_layer(second, work / "second");
+    store::mount_layer(first, work / "first");
+    store::mount_layer(second, work / "second");
     const Tree one = tree_of(work / "first"), two = tree_of(work / "second");
     for (const auto& [name, entry] : one) {
       const auto other = two.find(name);

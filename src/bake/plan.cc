@@ -9,6 +9,7 @@
 #include "bake/files.h"
 #include "base/error.h"
 #include "base/text.h"
+#include "host/pieces.h"
 
 namespace kiln::bake {
 namespace {
@@ -46,7 +47,7 @@ struct StepHash {
     for (const spec::Repository& repository : app.image.repositories) {
       hash.add("repository").add(repository.name).add(repository.url).add(repository.suite);
       for (const std::string& component : repository.components) hash.add(component);
-      hash.add("key").add(digest_of_file(app_folder / repository.key).hex());
+      hash.add("key").add(host::digest_of_file(app_folder / repository.key, host::Links::refuse).hex());
     }
     return hash.finish();
   }

@@ -16,6 +16,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "host/mounts.h"
+#include "store/erofs.h"
 
 namespace kiln::bake {
 namespace {
@@ -24,21 +25,6 @@ namespace {
 std::string container_name() {
   static std::atomic<unsigned> next{0};
   return fmt::format("kiln-bake-{}-{}", ::getpid(), next++);
-}
-
-bool kernel_has(const std::string& file_system, const host::Path& file_systems) {
-  const auto listed = [&] {
-    for (const std::string& line : split(host::read_file(file_systems), '\n')) {
-      if (line.ends_with("\t" + file_system)) return true;
-    }
-    return false;
-  };
-  if (listed()) return true;
-  if (host::find_program("modprobe").empty()) return false;
-  host::Command command;
-  command.argv = {"modprobe", "-q", file_system};
-  host::run(command);
-  return listed();
 }
 
 void as_system_folder(const host::Path& path) {
@@ -76,11 +62,7 @@ void check_can_mount() {
 }
 
 void check_kernel(const host::Path& file_systems) {
-  for (const char* file_system : {"erofs", "overlay"}) {
-    if (kernel_has(file_system, file_systems)) continue;
-    throw Error(ErrorCode::unsupported, fmt::format("this kernel has no file system '{}'", file_system),
-                "install Debian's own kernel (apt-get install linux-image-amd64) and boot it");
-  }
+  for (const char* file_system : {"erofs", "overlay"}) host::need_file_system(file_system, file_systems);
 }
 
 void with_private_mounts(const std::function<void()>& body) {
@@ -92,11 +74,6 @@ void with_private_mounts(const std::function<void()>& body) {
     }
     body();
   });
-}
-
-void mount_layer(const host::Path& layer, const host::Path& folder) {
-  host::make_folders(folder);
-  host::run_checked({"mount", "-t", "erofs", "-o", "loop,ro", layer.string(), folder.string()});
 }
 
 MergedRoot::MergedRoot(host::Path work, const std::vector<host::Path>& layers, bool writable) : work_(std::move(work)) {
@@ -111,7 +88,7 @@ MergedRoot::MergedRoot(host::Path work, const std::vector<host::Path>& layers, b
     if (std::find(layers.begin() + static_cast<std::ptrdiff_t>(i) + 1, layers.end(), layers[i]) != layers.end())
       continue;
     const std::string name = fmt::format("{}", i);
-    mount_layer(layers[i], work_ / name);
+    store::mount_layer(layers[i], work_ / name);
     lower += ":" + name;
   }
   // redirect_dir and metacopy would write layers that only make sense beside the ones they were made on. `volatile`:

@@ -53,9 +53,6 @@ class MergedRoot {
   host::Path work_;
 };
 
-// An erofs file, read-only, at `folder`, which is made. Inside with_private_mounts.
-void mount_layer(const host::Path& layer, const host::Path& folder);
-
 // Environment of everything that a bake runs: nothing of the user's but the proxies; SOURCE_DATE_EPOCH for what writes
 // dates.
 std::vector<std::pair<std::string, std::string>> bake_environment();

@@ -5,16 +5,14 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <fstream>
 
 #include "base/text.h"
+#include "host/pieces.h"
 
 namespace kiln::bake {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr std::size_t kPieceBytes = std::size_t{1} << 20;
 
 std::string value_of(const spec::App& app, const host::Path& app_folder, const spec::Secret& secret) {
   if (!secret.env.empty()) {
@@ -33,16 +31,14 @@ std::string value_of(const spec::App& app, const host::Path& app_folder, const s
 }
 
 bool holds(const fs::path& file, const std::map<std::string, std::string>& secrets, std::size_t longest) {
-  std::ifstream stream(file, std::ios::binary);
-  std::string window, piece(kPieceBytes, '\0');
-  while (stream.read(piece.data(), static_cast<std::streamsize>(piece.size())), stream.gcount() > 0) {
-    window.append(piece, 0, static_cast<std::size_t>(stream.gcount()));
-    for (const auto& [name, value] : secrets) {
-      if (window.find(value) != std::string::npos) return true;
-    }
+  bool found = false;
+  std::string window;
+  host::read_pieces(file, host::Links::refuse, [&](std::string_view piece) {
+    window.append(piece);
+    for (const auto& [name, value] : secrets) found |= window.find(value) != std::string::npos;
     if (window.size() > longest) window.erase(0, window.size() - longest);
-  }
-  return false;
+  });
+  return found;
 }
 
 }  // namespace

@@ -1,26 +1,25 @@
-// Contents: see catalog/contents.h; what was read of a layer is kept beside the bake cache.
+// Contents: where it is kept, and why there may be none.
 #include "cli/contents.h"
 
 #include <fmt/format.h>
 
 #include "base/error.h"
-#include "store/listing.h"
 
 namespace kiln::cli {
 
-catalog::Contents contents_of(Context& context, const store::Store& store, const catalog::Image& image) {
+host::Path contents_folder(const Context& context) { return context.home / "cache" / "contents"; }
+
+proof::ContentsReader contents_reader(const Context& context, const store::Store& store) {
+  return {store, contents_folder(context)};
+}
+
+proof::Contents contents_of(proof::ContentsReader& reader, const store::Store& store, const catalog::Image& image) {
   if (!store.has(image.digest)) {
     throw Error(ErrorCode::not_found, fmt::format("the bytes of {} are not on this machine", image.name()),
                 image.imported_from.empty() ? "Bake it again: the same recipe gives the same bytes."
                                             : "It was imported: of such an AMI only its name and tags are known.");
   }
-  return with_context("looking into " + image.name(), [&] {
-    std::vector<store::Listing> layers;
-    for (const store::Blob& layer : store.image(image.digest).layers) {
-      layers.push_back(store::list_layer(store, layer.digest, context.home / "cache" / "listings"));
-    }
-    return catalog::stack(layers);
-  });
+  return with_context("looking into " + image.name(), [&] { return reader.of(image.digest); });
 }
 
 }  // namespace kiln::cli

@@ -9,7 +9,6 @@
 #include "cli/command.h"
 #include "machine/agent.h"
 #include "machine/supervisor.h"
-#include "store/listing.h"
 
 namespace kiln::cli {
 namespace {
@@ -79,7 +78,6 @@ int main(int argc, char** argv) {
   if (!words.empty() && words[0] == kiln::machine::kSupervisorCommand) {
     return kiln::machine::supervisor_main(argc - 1, argv + 1);
   }
-  if (!words.empty() && words[0] == kiln::store::kListingCommand) return kiln::store::listing_main(argc - 1, argv + 1);
   try {
     return kiln::cli::dispatch(std::move(words));
   } catch (const std::exception& error) {

@@ -6,37 +6,14 @@
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 
-#include "bake/look.h"
 #include "base/error.h"
+#include "cli/contents.h"
 #include "cli/session.h"
 #include "ledger/ledger.h"
 #include "proof/provenance.h"
 
 namespace kiln::cli {
 namespace {
-
-// Changes when what is remembered of a layer does.
-constexpr std::string_view kContentsVersion = "1";
-
-proof::LayerContents contents_of(Context& context, const store::Store& store, const Digest& layer) {
-  const host::Path folder = context.home / "cache" / "contents";
-  const host::Path file = folder / fmt::format("{}.{}.json", layer.hex(), kContentsVersion);
-  if (std::filesystem::exists(file)) {
-    try {
-      return proof::parse_layer(host::read_file(file));
-    } catch (const Error& error) {
-      if (error.code() != ErrorCode::corrupt) throw;  // it can be read again
-    }
-  }
-  store.verify(layer);
-  const auto work = store.temporary();
-  proof::LayerContents contents;
-  bake::look_into_layer(store.path_of(layer), work->path(),
-                        [&](const host::Path& root) { contents = proof::read_layer(root); });
-  host::make_folders(folder);
-  host::write_file(file, proof::write_layer(contents));
-  return contents;
-}
 
 std::string tag(const bake::BakeResult& result, const char* name) {
   const auto found = result.tags.find(name);
@@ -120,10 +97,7 @@ proof::SbomSubject subject_of(const catalog::Image& image) {
 }
 
 proof::Inventory inventory_of(Context& context, const store::Store& store, const Digest& image) {
-  std::vector<proof::LayerContents> layers;
-  for (const store::Blob& layer : store.image(image).layers)
-    layers.push_back(contents_of(context, store, layer.digest));
-  return proof::take_inventory(layers);
+  return proof::take_inventory(contents_reader(context, store).of(image));
 }
 
 void prove_contents(store::Store& store, const proof::SbomSubject& subject, const proof::Inventory& inventory) {

@@ -32,7 +32,7 @@ catalog::Image find_image(const Context& context, const std::string& reference);
 proof::SbomSubject subject_of(const catalog::Image& image);
 proof::SbomSubject subject_of(const std::string& app, const std::string& version, const Digest& digest);
 
-// What is in an image. Each layer is read once and remembered in cache/contents/; the first time needs root.
+// What is in an image; see contents_reader.
 proof::Inventory inventory_of(Context& context, const store::Store& store, const Digest& image);
 
 // SBOMs of both kinds and the provenance, as artifacts of the image; those that are there for this version stay. An

@@ -7,6 +7,7 @@
 #include "aws/client.h"
 #include "aws/paginate.h"
 #include "base/text.h"
+#include "fleet/internal/describe.h"
 #include "wire/autoscaling.h"
 #include "wire/ec2.h"
 #include "wire/elb.h"
@@ -18,32 +19,8 @@ namespace ec2 = wire::ec2;
 namespace asg = wire::autoscaling;
 namespace elb = wire::elb;
 
-// AWS takes at most 1,000 ids a call; fewer keep the answer small.
-constexpr std::size_t kIdsPerCall = 200;
 constexpr std::int64_t kRefreshesMax = 10;
 constexpr std::int64_t kActivitiesMax = 20;
-
-std::string str(const std::optional<std::string>& text) { return text.value_or(""); }
-std::int64_t num(const std::optional<std::int64_t>& number) { return number.value_or(0); }
-
-template <typename Tag>
-Tags tags_of(const std::vector<Tag>& tags) {
-  Tags out;
-  for (const Tag& tag : tags) out[str(tag.key)] = str(tag.value);
-  return out;
-}
-
-std::string at(const Tags& tags, std::string_view key) {
-  auto found = tags.find(std::string(key));
-  return found == tags.end() ? std::string() : found->second;
-}
-
-ec2::Filter filter(std::string name, std::vector<std::string> values) {
-  ec2::Filter made;
-  made.name = std::move(name);
-  made.values = std::move(values);
-  return made;
-}
 
 // Names that do not exist are errors in some calls; here they are an absence.
 template <typename Body>
@@ -120,10 +97,7 @@ void look_at_template(aws::Client& client, const Names& names, Fleet& fleet) {
   });
   if (!fleet.launch_template) return;
   unless_absent([&] {
-    ec2::DescribeLaunchTemplateVersionsRequest request;
-    request.launch_template_id = fleet.launch_template->id;
-    for (const auto& found : aws::collect<ec2::DescribeLaunchTemplateVersions>(
-             client, request, &ec2::DescribeLaunchTemplateVersionsResult::launch_template_versions)) {
+    for (const auto& found : describe_versions(client, fleet.launch_template->id)) {
       fleet.launch_template->versions.push_back(version_of(found));
     }
   });
@@ -340,24 +314,15 @@ void look_at_instances(aws::Client& client, const Fleet& before, Fleet& fleet) {
     take_known(instance, before);
     if (instance.launched == Time{}) unknown.push_back(instance.id);
   }
-  for (std::size_t begin = 0; begin < unknown.size(); begin += kIdsPerCall) {
-    const std::size_t end = std::min(unknown.size(), begin + kIdsPerCall);
-    ec2::DescribeInstancesRequest request;
-    // A filter, because an id that EC2 does not show yet would fail the whole call.
-    request.filters = {filter("instance-id", {unknown.begin() + static_cast<std::ptrdiff_t>(begin),
-                                              unknown.begin() + static_cast<std::ptrdiff_t>(end)})};
-    aws::for_each_page<ec2::DescribeInstances>(client, request, [&](ec2::DescribeInstancesResult& page) {
-      for (const auto& reservation : page.reservations) {
-        for (const auto& found : reservation.instances) {
-          auto member = std::ranges::find(fleet.group->instances, str(found.instance_id), &Instance::id);
-          if (member == fleet.group->instances.end()) continue;
-          member->ami = str(found.image_id);
-          member->address = str(found.private_ip_address);
-          member->launched = found.launch_time.value_or(Time{});
-        }
-      }
-    });
-  }
+  for_each_batch("instance-id", unknown, [&](const auto& filters) {
+    for (const auto& found : describe_instances(client, filters)) {
+      auto member = std::ranges::find(fleet.group->instances, str(found.instance_id), &Instance::id);
+      if (member == fleet.group->instances.end()) continue;
+      member->ami = str(found.image_id);
+      member->address = str(found.private_ip_address);
+      member->launched = found.launch_time.value_or(Time{});
+    }
+  });
   for (Instance& instance : fleet.group->instances) {
     const std::string version = fleet.image_version(instance.template_version);
     if (!version.starts_with("version ")) instance.image_version = version;
@@ -377,16 +342,11 @@ void look_at_images_in_use(aws::Client& client, Fleet& fleet, const std::vector<
     for (const auto& version : fleet.launch_template->versions) wanted.insert(version.ami);
   }
   wanted.erase("");
-  const std::vector<std::string> ids(wanted.begin(), wanted.end());
-  for (std::size_t begin = 0; begin < ids.size(); begin += kIdsPerCall) {
-    const std::size_t end = std::min(ids.size(), begin + kIdsPerCall);
+  for_each_batch("image-id", {wanted.begin(), wanted.end()}, [&](const auto& filters) {
     ec2::DescribeImagesRequest request;
-    request.filters = {filter("image-id", {ids.begin() + static_cast<std::ptrdiff_t>(begin),
-                                           ids.begin() + static_cast<std::ptrdiff_t>(end)})};
-    for (const auto& found : aws::collect<ec2::DescribeImages>(client, request, &ec2::DescribeImagesResult::images)) {
-      fleet.images[str(found.image_id)] = image_of(found);
-    }
-  }
+    request.filters = filters;
+    for (const auto& found : describe_images(client, request)) fleet.images[str(found.image_id)] = image_of(found);
+  });
 }
 
 void look_at_what_moves(aws::Client& client, const Names& names, const Fleet& before, Fleet& fleet) {
@@ -427,7 +387,7 @@ std::vector<Image> look_at_images(aws::Client& client, const std::string& app) {
   ec2::DescribeImagesRequest request;
   request.owners = {"self"};
   request.filters = {filter("tag:" + std::string(kTagApp), {app})};
-  auto found = aws::collect<ec2::DescribeImages>(client, request, &ec2::DescribeImagesResult::images);
+  auto found = describe_images(client, request);
   std::ranges::sort(found, std::greater<>(), [](const ec2::Image& image) { return str(image.creation_date); });
   std::vector<Image> images;
   for (const auto& image : found) images.push_back(image_of(image));

@@ -7,6 +7,7 @@
 #include "aws/client.h"
 #include "aws/paginate.h"
 #include "base/text.h"
+#include "fleet/internal/describe.h"
 #include "fleet/names.h"
 #include "wire/autoscaling.h"
 #include "wire/ec2.h"
@@ -16,20 +17,6 @@ namespace {
 
 namespace ec2 = wire::ec2;
 namespace asg = wire::autoscaling;
-
-std::string str(const std::optional<std::string>& text) { return text.value_or(""); }
-
-template <typename Tag>
-Tags tags_of(const std::vector<Tag>& tags) {
-  Tags out;
-  for (const Tag& tag : tags) out[str(tag.key)] = str(tag.value);
-  return out;
-}
-
-std::string at(const Tags& tags, std::string_view key) {
-  auto found = tags.find(std::string(key));
-  return found == tags.end() ? std::string() : found->second;
-}
 
 Time time_of(const std::optional<std::string>& text) { return text && !text->empty() ? parse_iso8601(*text) : Time(); }
 
@@ -59,37 +46,29 @@ void look_at_images(aws::Client& client, Usage& usage) {
   request.owners = {"self"};
   request.include_deprecated = true;
   request.include_disabled = true;
-  for (const auto& found : aws::collect<ec2::DescribeImages>(client, request, &ec2::DescribeImagesResult::images)) {
-    usage.images.push_back(image_of(found));
-  }
+  for (const auto& found : describe_images(client, request)) usage.images.push_back(image_of(found));
   std::ranges::stable_sort(usage.images, std::greater<>(), &OwnImage::created);
 }
 
 void look_at_instances(aws::Client& client, Usage& usage) {
-  for (const auto& reservation :
-       aws::collect<ec2::DescribeInstances>(client, {}, &ec2::DescribeInstancesResult::reservations)) {
-    for (const auto& found : reservation.instances) {
-      UsingInstance instance;
-      instance.id = str(found.instance_id);
-      instance.ami = str(found.image_id);
-      instance.state = found.state ? str(found.state->name) : "";
-      const Tags tags = tags_of(found.tags);
-      instance.group = at(tags, "aws:autoscaling:groupName");
-      instance.app = at(tags, kTagApp);
-      instance.template_id = at(tags, "aws:ec2launchtemplate:id");
-      instance.template_version = parse_int(at(tags, "aws:ec2launchtemplate:version")).value_or(0);
-      instance.launched = found.launch_time.value_or(Time());
-      if (!instance.ended()) usage.instances.push_back(instance);
-    }
+  for (const auto& found : describe_instances(client, {})) {
+    UsingInstance instance;
+    instance.id = str(found.instance_id);
+    instance.ami = str(found.image_id);
+    instance.state = found.state ? str(found.state->name) : "";
+    const Tags tags = tags_of(found.tags);
+    instance.group = at(tags, "aws:autoscaling:groupName");
+    instance.app = at(tags, kTagApp);
+    instance.template_id = at(tags, "aws:ec2launchtemplate:id");
+    instance.template_version = parse_int(at(tags, "aws:ec2launchtemplate:version")).value_or(0);
+    instance.launched = found.launch_time.value_or(Time());
+    if (!instance.ended()) usage.instances.push_back(instance);
   }
   std::ranges::stable_sort(usage.instances, {}, &UsingInstance::launched);
 }
 
 void look_at_versions(aws::Client& client, const ec2::LaunchTemplate& of, Usage& usage) {
-  ec2::DescribeLaunchTemplateVersionsRequest request;
-  request.launch_template_id = of.launch_template_id;
-  for (const auto& found : aws::collect<ec2::DescribeLaunchTemplateVersions>(
-           client, request, &ec2::DescribeLaunchTemplateVersionsResult::launch_template_versions)) {
+  for (const auto& found : describe_versions(client, str(of.launch_template_id))) {
     UsingTemplate version;
     version.id = str(of.launch_template_id);
     version.name = str(of.launch_template_name);

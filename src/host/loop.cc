@@ -3,12 +3,12 @@
 
 #include <condition_variable>
 #include <deque>
-#include <map>
 #include <mutex>
 #include <thread>
 #include <vector>
 
 #include "base/error.h"
+#include "host/internal/timers.h"
 
 namespace kiln::host {
 
@@ -24,9 +24,7 @@ struct ThreadLoop::State {
   bool stopping = false;
 
   // Touched on the loop's thread only.
-  std::map<std::pair<Duration, TimerId>, std::function<void()>> timers;
-  std::map<TimerId, Duration> due;
-  TimerId next_timer = 1;
+  Timers timers;
   std::function<void()> turn_end;
   std::thread::id thread;
 
@@ -63,9 +61,10 @@ void ThreadLoop::run() {
     {
       std::unique_lock lock(s.mutex);
       auto ready = [&] { return s.stopping || !s.tasks.empty(); };
-      if (s.timers.empty()) {
+      const std::optional<Duration> first = s.timers.first();
+      if (!first) {
         s.wake.wait(lock, ready);
-      } else if (Duration wait = s.timers.begin()->first.first - s.clock.uptime(); wait.count() > 0) {
+      } else if (const Duration wait = *first - s.clock.uptime(); wait.count() > 0) {
         s.wake.wait_for(lock, wait, ready);
       }
       if (s.stopping) break;
@@ -73,12 +72,8 @@ void ThreadLoop::run() {
     }
     for (std::function<void()>& task : batch) task();
     // Timers that were set while this turn's ran wait for the next turn, so that posted tasks get their share.
-    Duration now = s.clock.uptime();
-    while (!s.timers.empty() && s.timers.begin()->first.first <= now) {
-      auto node = s.timers.extract(s.timers.begin());
-      s.due.erase(node.key().second);
-      node.mapped()();
-    }
+    const Duration now = s.clock.uptime();
+    while (const std::function<void()> task = s.timers.take(now)) task();
     if (s.turn_end) s.turn_end();
   }
 }
@@ -102,19 +97,10 @@ void ThreadLoop::post(std::function<void()> task) {
 }
 
 TimerId ThreadLoop::after(Duration delay, std::function<void()> task) {
-  Duration due = state_->clock.uptime() + std::max(delay, Duration(0));
-  TimerId id = state_->next_timer++;
-  state_->timers.emplace(std::pair(due, id), std::move(task));
-  state_->due.emplace(id, due);
-  return id;
+  return state_->timers.add(state_->clock.uptime() + std::max(delay, Duration(0)), std::move(task));
 }
 
-void ThreadLoop::cancel(TimerId timer) {
-  auto it = state_->due.find(timer);
-  if (it == state_->due.end()) return;
-  state_->timers.erase({it->second, timer});
-  state_->due.erase(it);
-}
+void ThreadLoop::cancel(TimerId timer) { state_->timers.cancel(timer); }
 
 void ThreadLoop::offload(std::function<void()> work, std::function<void(std::exception_ptr)> done) {
   State& s = *state_;

@@ -1,9 +1,9 @@
 // SimulatedLoop: virtual time in one thread; what is due at the same moment runs in the order in which it was asked
 // for.
 #include <deque>
-#include <map>
 
 #include "base/error.h"
+#include "host/internal/timers.h"
 #include "host/loop.h"
 
 namespace kiln::host {
@@ -12,9 +12,7 @@ struct SimulatedLoop::State {
   explicit State(Time start) : clock(start) {}
   SimulatedClock clock;
   std::deque<std::function<void()>> tasks;
-  std::map<std::pair<Duration, TimerId>, std::function<void()>> timers;
-  std::map<TimerId, Duration> due;
-  TimerId next_timer = 1;
+  Timers timers;
   std::function<void()> turn_end;
 
   // Runs one task or due timer; false when nothing is due now.
@@ -23,12 +21,9 @@ struct SimulatedLoop::State {
     if (!tasks.empty()) {
       task = std::move(tasks.front());
       tasks.pop_front();
-    } else if (!timers.empty() && timers.begin()->first.first <= clock.uptime()) {
-      auto node = timers.extract(timers.begin());
-      due.erase(node.key().second);
-      task = std::move(node.mapped());
     } else {
-      return false;
+      task = timers.take(clock.uptime());
+      if (!task) return false;
     }
     task();
     if (turn_end) turn_end();
@@ -49,11 +44,12 @@ bool SimulatedLoop::run_while_not(const std::function<bool()>& done, Duration bu
   while (true) {
     if (done()) return true;
     if (s.step()) continue;
-    if (s.timers.empty() || s.timers.begin()->first.first > end) {
+    const std::optional<Duration> first = s.timers.first();
+    if (!first || *first > end) {
       if (end > s.clock.uptime()) s.clock.advance(end - s.clock.uptime());
       return done();
     }
-    s.clock.advance(s.timers.begin()->first.first - s.clock.uptime());
+    s.clock.advance(*first - s.clock.uptime());
   }
 }
 
@@ -62,19 +58,10 @@ Clock& SimulatedLoop::clock() { return state_->clock; }
 void SimulatedLoop::post(std::function<void()> task) { state_->tasks.push_back(std::move(task)); }
 
 TimerId SimulatedLoop::after(Duration delay, std::function<void()> task) {
-  Duration due = state_->clock.uptime() + std::max(delay, Duration(0));
-  TimerId id = state_->next_timer++;
-  state_->timers.emplace(std::pair(due, id), std::move(task));
-  state_->due.emplace(id, due);
-  return id;
+  return state_->timers.add(state_->clock.uptime() + std::max(delay, Duration(0)), std::move(task));
 }
 
-void SimulatedLoop::cancel(TimerId timer) {
-  auto it = state_->due.find(timer);
-  if (it == state_->due.end()) return;
-  state_->timers.erase({it->second, timer});
-  state_->due.erase(it);
-}
+void SimulatedLoop::cancel(TimerId timer) { state_->timers.cancel(timer); }
 
 void SimulatedLoop::offload(std::function<void()> work, std::function<void(std::exception_ptr)> done) {
   std::exception_ptr failure;

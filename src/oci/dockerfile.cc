@@ -1,15 +1,14 @@
 // Dockerfile: buildah's command line, and its errors in the terms of the file.
 #include "oci/dockerfile.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <fstream>
 #include <regex>
 
 #include "base/text.h"
+#include "host/pieces.h"
 #include "host/process.h"
 #include "store/erofs.h"
 
@@ -92,13 +91,8 @@ void hash_tree(const fs::path& path, const std::string& name, Sha256& sha) {
   if (::lstat(path.c_str(), &info) != 0) throw Error(ErrorCode::io, fmt::format("{} cannot be read", path.string()));
   sha.update(fmt::format("{}\n{:o}\n{}\n", name, info.st_mode, S_ISREG(info.st_mode) ? info.st_size : 0));
   if (S_ISLNK(info.st_mode)) sha.update(fs::read_symlink(path).string() + "\n");
-  if (S_ISREG(info.st_mode)) {
-    std::ifstream file(path, std::ios::binary);
-    if (!file) throw Error(ErrorCode::denied, fmt::format("{} cannot be read", path.string()));
-    std::string buffer(kReadBytes, '\0');
-    while (file.read(buffer.data(), static_cast<std::streamsize>(buffer.size())) || file.gcount() > 0)
-      sha.update(std::string_view(buffer).substr(0, static_cast<std::size_t>(file.gcount())));
-  }
+  if (S_ISREG(info.st_mode))
+    host::read_pieces(path, host::Links::refuse, [&](std::string_view piece) { sha.update(piece); });
   if (!S_ISDIR(info.st_mode)) return;
   for (const std::string& child : host::list_folder(path)) {
     if (child != ".git") hash_tree(path / child, name + "/" + child, sha);

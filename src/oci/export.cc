@@ -3,7 +3,6 @@
 
 #include <archive.h>
 #include <archive_entry.h>
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
@@ -20,7 +19,7 @@
 
 #include "base/error.h"
 #include "base/time.h"
-#include "host/mounts.h"
+#include "host/pieces.h"
 #include "host/process.h"
 #include "oci/layout.h"
 #include "oci/locale.h"
@@ -32,7 +31,6 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
-constexpr std::size_t kReadBytes = 256U << 10;
 constexpr const char* kManifestType = "application/vnd.oci.image.manifest.v1+json";
 constexpr const char* kConfigType = "application/vnd.oci.image.config.v1+json";
 constexpr const char* kIndexType = "application/vnd.oci.image.index.v1+json";
@@ -189,17 +187,12 @@ class Packer {
   }
 
   void add_content(const fs::path& path, std::uint64_t size) {
-    const host::FileDescriptor file(::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
-    if (!file) throw failed("reading", path);
-    std::string buffer(kReadBytes, '\0');
-    for (std::uint64_t done = 0; done < size;) {
-      const ssize_t got = ::read(file.get(), buffer.data(), buffer.size());
-      if (got < 0 && errno == EINTR) continue;
-      if (got < 0) throw failed("reading", path);
-      if (got == 0) throw Error(ErrorCode::io, fmt::format("{} became shorter", path.string()));
-      if (archive_write_data(tar_.get(), buffer.data(), static_cast<std::size_t>(got)) < 0) throw failure();
-      done += static_cast<std::uint64_t>(got);
-    }
+    std::uint64_t done = 0;
+    host::read_pieces(path, host::Links::refuse, [&](std::string_view piece) {
+      if (archive_write_data(tar_.get(), piece.data(), piece.size()) < 0) throw failure();
+      done += piece.size();
+    });
+    if (done < size) throw Error(ErrorCode::io, fmt::format("{} became shorter", path.string()));
   }
 
   void header(archive_entry* entry) {
@@ -238,15 +231,7 @@ class LayoutWriter {
 
   // Takes the file over.
   store::Blob add_file(const fs::path& file, const std::string& type) {
-    const host::FileDescriptor fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
-    if (!fd) throw failed("reading", file);
-    Sha256 sha;
-    std::string buffer(kReadBytes, '\0');
-    for (ssize_t got = 0; (got = ::read(fd.get(), buffer.data(), buffer.size())) != 0;) {
-      if (got < 0) throw failed("reading", file);
-      sha.update(std::string_view(buffer).substr(0, static_cast<std::size_t>(got)));
-    }
-    store::Blob blob{sha.finish(), fs::file_size(file), type};
+    store::Blob blob{host::digest_of_file(file, host::Links::refuse), fs::file_size(file), type};
     fs::rename(file, folder_ / "blobs/sha256" / blob.digest.hex());
     bytes_ += blob.size_bytes;
     return blob;
@@ -281,14 +266,10 @@ Json descriptor(const store::Blob& blob) {
 // One layer of a machine, as a tar layer of `out`; its tar's own digest in `plain`.
 store::Blob convert(const store::Store& store, const Digest& layer, const fs::path& work, Packing packing,
                     LayoutWriter& out, Digest& plain) {
-  const fs::path mounted = work / "mounted";
   const fs::path file = work / "layer.tar";
   store.verify(layer);
-  fs::create_directory(mounted);
-  host::with_private_mounts([&] {
-    host::run_checked({"mount", "-t", "erofs", "-o", "loop,ro", store.path_of(layer).string(), mounted.string()});
-    plain = pack(mounted, file, packing);
-  });
+  store::look_into_layer(store.path_of(layer), work,
+                         [&](const host::Path& root) { plain = pack(root, file, packing); });
   return out.add_file(file, layer_type(packing));
 }
 

@@ -3,11 +3,11 @@
 
 #include <fmt/format.h>
 
-#include <fstream>
 #include <memory>
 
 #include "base/error.h"
 #include "base/text.h"
+#include "host/pieces.h"
 #include "host/process.h"
 #include "oci/layout.h"
 #include "store/erofs.h"
@@ -17,7 +17,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::size_t kReadBytes = std::size_t{1} << 20;
 constexpr const char* kForms =
     "oci:FOLDER[:TAG], oci-archive:FILE[:TAG], docker://HOST/NAME[:TAG], docker-archive:FILE";
 
@@ -48,16 +47,6 @@ Reference parse_reference(const std::string& text) {
   }
   throw Error(ErrorCode::usage, fmt::format("'{}:' in '{}' is not known", reference.transport, text),
               fmt::format("write {}", kForms));
-}
-
-Digest hash_file(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) throw Error(ErrorCode::not_found, fmt::format("{} does not exist or cannot be read", path.string()));
-  std::string buffer(kReadBytes, '\0');
-  Sha256 sha;
-  while (file.read(buffer.data(), static_cast<std::streamsize>(buffer.size())) || file.gcount() > 0)
-    sha.update(std::string_view(buffer).substr(0, static_cast<std::size_t>(file.gcount())));
-  return sha.finish();
 }
 
 // The layout that holds the image, and its tag there.
@@ -175,7 +164,7 @@ Digest source_of_archive(const host::Path& archive) {
   if (!fs::is_regular_file(archive)) {
     throw Error(ErrorCode::usage, fmt::format("there is no archive {}", archive.string()));
   }
-  return hash_file(archive);
+  return host::digest_of_file(archive, host::Links::follow);
 }
 
 Digest source_of_oci(const std::string& reference, const host::Path& folder, const store::Store& store) {

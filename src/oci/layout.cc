@@ -4,12 +4,12 @@
 #include <fmt/format.h>
 
 #include <array>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <optional>
 
 #include "base/error.h"
 #include "base/text.h"
+#include "host/pieces.h"
 
 namespace kiln::oci {
 namespace {
@@ -17,7 +17,6 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr std::uint64_t kJsonBytesMax = std::uint64_t{4} << 20;
-constexpr std::size_t kReadBytes = std::size_t{1} << 20;
 constexpr std::size_t kLayersMax = 500;
 constexpr int kDepthMax = 32;
 constexpr int kNestingMax = 4;  // indexes in indexes
@@ -114,12 +113,7 @@ host::Path Layout::checked(const store::Blob& blob) const {
   if (error) throw corrupt(blob.digest.str(), "the blob is missing");
   if (size != blob.size_bytes)
     throw corrupt(blob.digest.str(), fmt::format("the blob has {} bytes, not {}", size, blob.size_bytes));
-  std::ifstream file(path, std::ios::binary);
-  std::string buffer(kReadBytes, '\0');
-  Sha256 sha;
-  while (file.read(buffer.data(), static_cast<std::streamsize>(buffer.size())) || file.gcount() > 0)
-    sha.update(std::string_view(buffer).substr(0, static_cast<std::size_t>(file.gcount())));
-  if (const Digest found = sha.finish(); found != blob.digest)
+  if (const Digest found = host::digest_of_file(path, host::Links::follow); found != blob.digest)
     throw corrupt(blob.digest.str(), fmt::format("the blob has the content of {}", found.str()));
   return path;
 }

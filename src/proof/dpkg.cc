@@ -271,4 +271,10 @@ int compare_versions(std::string_view a, std::string_view b) {
   return compare_part(left.revision, right.revision);
 }
 
+bool version_matches(std::string_view version, std::string_view wish) {
+  if (!version.starts_with(wish)) return false;
+  return wish.empty() || version.size() == wish.size() ||
+         std::string_view("-+~.:").find(version[wish.size()]) != std::string_view::npos;
+}
+
 }  // namespace kiln::proof

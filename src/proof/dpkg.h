@@ -10,6 +10,8 @@
 
 namespace kiln::proof {
 
+inline constexpr std::string_view kDpkgStatus = "/var/lib/dpkg/status";
+
 struct Package {
   std::string name;
   std::string version;
@@ -24,7 +26,7 @@ struct Package {
   bool operator==(const Package&) const = default;
 };
 
-// /var/lib/dpkg/status: the packages that are installed, sorted by name and architecture. What cannot be understood is
+// Of kDpkgStatus: the packages that are installed, sorted by name and architecture. What cannot be understood is
 // left out; Error(corrupt) only for a text that is too long.
 std::vector<Package> read_dpkg_status(std::string_view text);
 
@@ -37,5 +39,7 @@ std::string read_licence(std::string_view copyright);
 
 // Negative, zero or positive, as dpkg --compare-versions orders them.
 int compare_versions(std::string_view a, std::string_view b);
+// What a person means by a version: "3.0.11" matches 3.0.11-1~deb12u2 and not 3.0.110; an empty wish matches all.
+bool version_matches(std::string_view version, std::string_view wish);
 
 }  // namespace kiln::proof

@@ -39,15 +39,20 @@ Version: 3.0.11-1+b2
 Package: half
 Status: install ok half-installed
 Version: 1
-)";
+
+Package: last
+Version: 2:1.0
+Status: install ok installed)";
 
 TEST(DpkgStatus, HasWhatIsInstalledSorted) {
   const std::vector<Package> packages = read_dpkg_status(kStatus);
-  ASSERT_EQ(packages.size(), 2U);
-  EXPECT_EQ(packages[0].name, "libssl3");
-  EXPECT_EQ(packages[0].source, "openssl");
-  EXPECT_EQ(packages[0].source_version, "3.0.11-1");
-  const Package& nginx = packages[1];
+  ASSERT_EQ(packages.size(), 3U);
+  EXPECT_EQ(packages[0].name, "last") << "its paragraph ends with the file";
+  EXPECT_EQ(packages[0].version, "2:1.0");
+  EXPECT_EQ(packages[1].name, "libssl3");
+  EXPECT_EQ(packages[1].source, "openssl");
+  EXPECT_EQ(packages[1].source_version, "3.0.11-1");
+  const Package& nginx = packages[2];
   EXPECT_EQ(nginx.version, "1.22.1-9");
   EXPECT_EQ(nginx.architecture, "amd64");
   EXPECT_EQ(nginx.source, "nginx");
@@ -59,8 +64,8 @@ TEST(DpkgStatus, HasWhatIsInstalledSorted) {
 }
 
 TEST(DpkgStatus, WhatIsNoDatabaseHasNoPackages) {
-  for (const char* text :
-       {"", "\n\n", "Package", " Package: x", ":\n:", "Package: x\nVersion: 1", "Status: install ok installed"})
+  for (const char* text : {"", "\n\n", "\n\nnonsense", "Package", " Package: x", ":\n:", "Package: x\nVersion: 1",
+                           "Status: install ok installed"})
     EXPECT_TRUE(read_dpkg_status(text).empty()) << text;
 }
 
@@ -113,6 +118,14 @@ TEST(Versions, AreOrderedAsDpkgOrdersThem) {
       EXPECT_TRUE(host::run(command).ok()) << versions[i] << " " << versions[j] << " is not " << order;
     }
   }
+}
+
+TEST(Versions, AreMatchedAtTheirJoints) {
+  EXPECT_TRUE(version_matches("3.0.11-1~deb12u2", "3.0.11"));
+  EXPECT_TRUE(version_matches("3.0.11", "3.0.11"));
+  EXPECT_TRUE(version_matches("3.0.11", ""));
+  EXPECT_FALSE(version_matches("3.0.110", "3.0.11"));
+  EXPECT_FALSE(version_matches("3.0", "3.0.11"));
 }
 
 }  // namespace

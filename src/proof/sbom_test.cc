@@ -3,7 +3,6 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/stat.h>
 
 #include <nlohmann/json.hpp>
 
@@ -14,21 +13,22 @@ namespace {
 
 using testing::ElementsAre;
 using testing::HasSubstr;
-namespace fs = std::filesystem;
 
 constexpr const char* kStatus =
     "Package: tool\nStatus: install ok installed\nArchitecture: amd64\nVersion: 1:2.0+b1\n"
     "Maintainer: Some One <one@example.org>\nConffiles:\n /etc/tool.conf 9a0364b9e99bb480dd25e1f0284c8555\n";
 
-FileRecord file(const std::string& md5) { return {7, md5, std::string(40, 'a'), std::string(64, 'b')}; }
+FileRecord file(const std::string& md5) {
+  return {7, md5, std::string(40, 'a'), std::string(64, 'b'), 'f', 0644, 0, 0, ""};
+}
+FileRecord of_type(char type, const std::string& target = "") { return {0, "", "", "", type, 0755, 0, 0, target}; }
 
 LayerContents base() {
   LayerContents layer;
   layer.files = {{"/usr/bin/tool", file("1")},        {"/etc/tool.conf", file("9a0364b9e99bb480dd25e1f0284c8555")},
                  {"/usr/share/tool/a", file("2")},    {"/usr/share/tool/deep/b", file("3")},
                  {"/var/lib/dpkg/status", file("4")}, {"/var/cache/x", file("5")},
-                 {"/etc/os-release", file("6")}};
-  layer.links = {{"/bin", "usr/bin"}};
+                 {"/etc/os-release", file("6")},      {"/bin", of_type('l', "usr/bin")}};
   layer.texts = {
       {"/var/lib/dpkg/status", kStatus},
       {"/var/lib/dpkg/info/tool.list", "/.\n/bin/tool\n/usr/share/tool/a\n/usr/share/tool/deep/b\n/etc/os-release\n"},
@@ -59,53 +59,22 @@ TEST(Inventories, TellWhoseEachFileIs) {
             "pkg:deb/debian/tool@1%3A2.0%2Bb1?arch=amd64&distro=debian-12");
 }
 
-TEST(Inventories, LayersRemoveAndHideAsOverlayfsDoes) {
+TEST(Inventories, FollowWhatLayersRemoveAndHide) {
   LayerContents below;
-  below.files = {{"/a/one", file("1")}, {"/a/two", file("1")}, {"/b/deep/three", file("1")},
-                 {"/c", file("1")},     {"/ab", file("1")},    {"/d/four", file("1")}};
-  below.folders = {"/a", "/b", "/b/deep", "/d"};
+  below.files = {{"/a", of_type('d')},      {"/a/one", file("1")},        {"/a/two", file("1")}, {"/b", of_type('d')},
+                 {"/b/deep", of_type('d')}, {"/b/deep/three", file("1")}, {"/c", file("1")},     {"/ab", file("1")},
+                 {"/d", of_type('d')},      {"/d/four", file("1")}};
   LayerContents removes;
   removes.removed = {"/a/one", "/b"};
-  removes.files = {{"/d", file("2")}};
-  removes.folders = {"/c"};
+  removes.files = {{"/d", file("2")}, {"/c", of_type('d')}};
   EXPECT_THAT(loose({below, removes}), ElementsAre("/a/two", "/ab", "/d"));
   LayerContents hides;
-  hides.folders = {"/a", "/c"};
   hides.opaque = {"/a"};
-  hides.files = {{"/a/new", file("1")}};
-  hides.links = {{"/d", "elsewhere"}};
+  hides.files = {{"/a", of_type('d')}, {"/a/new", file("1")}, {"/c", of_type('d')}, {"/d", of_type('l', "elsewhere")}};
   EXPECT_THAT(loose({below, hides}), ElementsAre("/a/new", "/ab", "/b/deep/three"));
-  // The database that counts is the topmost one.
   LayerContents emptied;
   emptied.texts = {{"/var/lib/dpkg/status", ""}};
   EXPECT_TRUE(take_inventory({base(), emptied}).packages.empty());
-}
-
-TEST(Layers, AreReadFromAFolderAndRememberedAsText) {
-  const host::TemporaryFolder folder("kiln-proof-layer-");
-  host::make_folders(folder.path() / "usr/share/doc/x");
-  host::make_folders(folder.path() / "var/lib/dpkg/info");
-  host::write_file(folder.path() / "hello", "hello");
-  host::write_file(folder.path() / "var/lib/dpkg/info/x.list", "/hello\n");
-  host::write_file(folder.path() / "usr/share/doc/x/copyright", "Format: x\n\nFiles: *\nLicense: Expat\n");
-  // Links are told, never followed.
-  fs::create_symlink("/etc/passwd", folder.path() / "out");
-  fs::create_symlink("loop", folder.path() / "loop");
-  ASSERT_EQ(::mkfifo((folder.path() / "pipe").c_str(), 0600), 0);
-  const LayerContents contents = read_layer(folder.path());
-  const FileRecord& hello = contents.files.at("/hello");
-  EXPECT_EQ(hello.size_bytes, 5U);
-  EXPECT_EQ(hello.md5, "5d41402abc4b2a76b9719d911017c592");
-  EXPECT_EQ(hello.sha1, "aaf4c61ddcc5e8a2dabede0f3b482cd9aea9434d");
-  EXPECT_EQ(hello.sha256, "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824");
-  EXPECT_EQ(contents.links.at("/out"), "/etc/passwd");
-  EXPECT_EQ(contents.links.at("/loop"), "loop");
-  EXPECT_TRUE(contents.others.contains("/pipe"));
-  EXPECT_TRUE(contents.folders.contains("/usr/share/doc"));
-  EXPECT_EQ(contents.texts.at("/usr/share/doc/x/copyright"), "MIT");
-  EXPECT_EQ(contents.texts.at("/var/lib/dpkg/info/x.list"), "/hello\n");
-  EXPECT_EQ(parse_layer(write_layer(contents)), contents);
-  EXPECT_THROW(parse_layer("{}"), Error);
 }
 
 class Sboms : public testing::Test {

@@ -1,4 +1,4 @@
-// Erofs: mkfs.erofs, and the one field that it takes from the clock.
+// Erofs: mkfs.erofs, the one field that it takes from the clock, and loop mounts.
 #include "store/erofs.h"
 
 #include <fcntl.h>
@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "host/mounts.h"
 #include "host/process.h"
 
 namespace kiln::store {
@@ -78,6 +79,24 @@ void remove_overlay_notes(const host::Path& path) {
     if (!name.starts_with("trusted.overlay.") || name == "trusted.overlay.opaque") continue;
     if (::lremovexattr(path.c_str(), name.c_str()) != 0) throw failed("removing an attribute of", path);
   }
+}
+
+void mount_layer(const host::Path& layer, const host::Path& folder) {
+  host::make_folders(folder);
+  host::run_checked({"mount", "-t", "erofs", "-o", "loop,ro", layer.string(), folder.string()});
+}
+
+void look_into_layer(const host::Path& layer, const host::Path& work,
+                     const std::function<void(const host::Path&)>& look) {
+  if (::geteuid() != 0)
+    throw Error(ErrorCode::denied, "reading what is in an image needs root: its layers are mounted",
+                "run it again with sudo");
+  host::need_file_system("erofs");
+  host::with_private_mounts([&] {
+    const host::Path folder = work / "layer";
+    mount_layer(layer, folder);
+    look(folder);
+  });
 }
 
 }  // namespace kiln::store

@@ -20,6 +20,7 @@
 #include "base/error.h"
 #include "host/clock.h"
 #include "host/lock.h"
+#include "host/pieces.h"
 #include "host/process.h"
 #include "store/manifest.h"
 
@@ -27,7 +28,6 @@ namespace kiln::store {
 namespace {
 
 constexpr std::string_view kLayoutFile = R"({"imageLayoutVersion":"1.0.0"})";
-constexpr std::size_t kReadBytes = std::size_t{1} << 20;
 
 // What changes whenever a file's content may have changed.
 struct Stamp {
@@ -52,18 +52,6 @@ host::FileDescriptor open_blob(const host::Path& path, const std::string& name) 
   }
   throw Error(errno == EACCES ? ErrorCode::denied : ErrorCode::io,
               fmt::format("{}: {}", path.string(), std::strerror(errno)));
-}
-
-Digest hash_of(int fd, const host::Path& path) {
-  Sha256 sha;
-  std::string buffer(kReadBytes, '\0');
-  for (;;) {
-    const ssize_t got = ::read(fd, buffer.data(), buffer.size());
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) throw Error(ErrorCode::io, fmt::format("{}: {}", path.string(), std::strerror(errno)));
-    if (got == 0) return sha.finish();
-    sha.update(std::string_view(buffer).substr(0, static_cast<std::size_t>(got)));
-  }
 }
 
 Error altered(const host::Path& path, const Digest& wanted, const Digest& found) {
@@ -130,7 +118,7 @@ Blob Store::put_file(const host::Path& file, std::string media_type) {
   {
     const host::FileDescriptor fd = open_blob(file, file.filename().string());
     blob.size_bytes = stamp_of(fd.get(), file).size_bytes;
-    blob.digest = hash_of(fd.get(), file);
+    blob.digest = host::digest_of_file(fd.get(), file);
     if (::fchmod(fd.get(), 0444) != 0 || ::fsync(fd.get()) != 0) {
       const int code = errno;
       throw Error(code == ENOSPC || code == EDQUOT ? ErrorCode::disk_full : ErrorCode::io,
@@ -160,7 +148,7 @@ void Store::verify(const Digest& digest) const {
     const auto known = verified_.find(digest);
     if (known != verified_.end() && known->second == stamp) return;
   }
-  if (const Digest found = hash_of(fd.get(), path); found != digest) throw altered(path, digest, found);
+  if (const Digest found = host::digest_of_file(fd.get(), path); found != digest) throw altered(path, digest, found);
   // A write while we read would leave a stamp that is not the one from before.
   if (stamp_of(fd.get(), path).text != stamp) return;
   const std::lock_guard hold(mutex_);

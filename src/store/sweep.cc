@@ -44,6 +44,7 @@ class Sweeper {
     count_gone();
     sweep_notes();
     for (const std::string& name : host::list_folder(store_.folder() / "blobs" / "sha256")) sweep_blob(name);
+    if (request_.act && std::filesystem::exists(request_.layer_contents)) sweep_contents();
     return swept_;
   }
 
@@ -174,6 +175,15 @@ class Sweeper {
     }
     ++swept_.blobs;
     swept_.bytes += size;
+  }
+
+  // What was read of layers that are gone. A bake that writes some has its layer already.
+  void sweep_contents() const {
+    for (const std::string& name : host::list_folder(request_.layer_contents)) {
+      std::error_code error;
+      if (!std::filesystem::exists(store_.folder() / "blobs" / "sha256" / name, error) && !error)
+        std::filesystem::remove(request_.layer_contents / name, error);
+    }
   }
 
   // False when somebody renewed it while it was moved out of the way.

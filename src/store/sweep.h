@@ -14,14 +14,14 @@
 namespace kiln::store {
 
 struct SweepRequest {
-  std::set<Digest>
-      gone;  // manifests that index.json shall not name any more; what has one of them as its subject goes too
-  host::Path layer_notes;  // a folder of files "<digest> <size>": a bake's notes of layers; empty: none
+  // Manifests that index.json shall not name any more; what has one of them as its subject goes too.
+  std::set<Digest> gone;
+  host::Path layer_notes;     // a folder of files "<digest> <size>": a bake's notes of layers; empty: none
+  host::Path layer_contents;  // a folder of files named by a layer's digest, which go with it; empty: none
   Time now{};
   Duration young = std::chrono::hours(2);
-  Duration young_notes =
-      std::chrono::hours(2);  // a layer that no image has, but a bake may use again; at least `young`
-  bool act = false;           // false: only count
+  Duration young_notes = std::chrono::hours(2);  // a layer that no image has, but a bake may use again; >= `young`
+  bool act = false;                              // false: only count
 };
 
 struct Swept {

@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "host/clock.h"
 
@@ -42,6 +44,7 @@ class SweepTest : public ::testing::Test {
     SweepRequest request;
     request.gone = std::move(gone);
     request.layer_notes = notes_;
+    request.layer_contents = contents_;
     request.now = host::SystemClock().now();
     request.act = act;
     request.young_notes = rest_;
@@ -51,8 +54,23 @@ class SweepTest : public ::testing::Test {
   Duration rest_{0};
   host::TemporaryFolder folder_{"sweep-test-"};
   host::Path notes_ = folder_.path() / "cache/layers";
+  host::Path contents_ = folder_.path() / "cache/contents";
   Store store_{folder_.path() / "store"};
 };
+
+TEST_F(SweepTest, WhatWasReadOfALayerGoesWithIt) {
+  image("web", {"base", "one"});
+  const Digest gone = image("web", {"base", "two"});
+  age_blobs();
+  host::make_folders(contents_);
+  for (const char* layer : {"base", "one", "two"}) host::write_file(contents_ / sha256(layer).hex(), "read");
+  run({gone}, false);
+  EXPECT_EQ(host::list_folder(contents_).size(), 3U);
+  run({gone});
+  std::vector<std::string> left = {sha256("base").hex(), sha256("one").hex()};
+  std::ranges::sort(left);
+  EXPECT_EQ(host::list_folder(contents_), left);
+}
 
 TEST_F(SweepTest, FreesWhatOnlyTheGoneImageNeeds) {
   const Digest kept = image("web", {"base", "one"});

@@ -9,24 +9,14 @@
 #include "bake/lock_file.h"
 #include "bake/secrets.h"
 #include "bake/template.h"
+#include "base/testing/fuzzing.h"
 
-namespace {
-
-template <typename Read>
-void read_or_usage(Read&& read) {
-  try {
-    read();
-  } catch (const kiln::Error& error) {
-    if (error.code() != kiln::ErrorCode::usage) std::abort();
-  }
-}
-
-}  // namespace
+using kiln::testing::value_or_usage;
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string text(reinterpret_cast<const char*>(data), size);
-  read_or_usage([&] { kiln::bake::render_template({.file_name = "t", .text = text}, {{"a", "1"}, {"b.c", "2"}}); });
-  read_or_usage([&] {
+  value_or_usage([&] { kiln::bake::render_template({.file_name = "t", .text = text}, {{"a", "1"}, {"b.c", "2"}}); });
+  value_or_usage([&] {
     const auto lock = kiln::bake::LockFile::parse(text, "kiln.lock");
     if (kiln::bake::LockFile::parse(lock.text(), "kiln.lock").text() != lock.text()) std::abort();
   });

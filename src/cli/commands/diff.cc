@@ -10,12 +10,13 @@
 #include "cli/command.h"
 #include "cli/contents.h"
 #include "cli/session.h"
+#include "proof/difference.h"
 
 namespace kiln::cli {
 namespace {
 
-using catalog::Change;
 using nlohmann::json;
+using proof::Change;
 
 constexpr std::size_t kFilesShown = 40;
 
@@ -118,8 +119,8 @@ int run_diff(Context& context, const std::vector<std::string>& words) {
   const std::string app = std::filesystem::exists(context.folder / "kiln.yaml") ? load_app(context).name : "";
   const catalog::Image before = catalog.find(first, app), after = catalog.find(second, app);
   const store::Store store(context.store_folder());
-  catalog::Difference found =
-      catalog::difference(contents_of(context, store, before), contents_of(context, store, after));
+  proof::ContentsReader reader = contents_reader(context, store);
+  proof::Difference found = proof::difference(contents_of(reader, store, before), contents_of(reader, store, after));
   const std::vector<Change> settings = settings_of(store, before, after);
   const std::vector<LayerRow> layers = layers_of(store, before, after);
   if (as_json) {

@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "catalog/gc.h"
 #include "cli/command.h"
+#include "cli/contents.h"
 #include "cli/places.h"
 #include "cli/way_back.h"
 #include "host/lock.h"
@@ -262,6 +263,7 @@ class Collection {
   store::Swept sweep(bool act) const {
     store::SweepRequest request;
     request.layer_notes = context_.home / "cache" / "layers";
+    request.layer_contents = contents_folder(context_);
     request.now = context_.clock.now();
     request.act = act;
     request.young_notes = rest_;

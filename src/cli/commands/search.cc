@@ -44,19 +44,20 @@ class Search {
     return found;
   }
 
-  std::vector<std::string> in_contents(const catalog::Contents& contents) const {
+  std::vector<std::string> in_contents(const proof::Contents& contents) const {
     std::vector<std::string> found;
     if (by_path() || by_digest()) {
       for (const auto& [name, file] : contents.files) {
-        const bool matches =
-            by_path() ? wildcard_match(what_, name) : file.type == 'f' && file.content.starts_with(what_);
-        if (matches) found.push_back(fmt::format("{} {}", name, file.content));
+        const bool matches = by_path() ? wildcard_match(what_, name)
+                                       : file->type == 'f' && ("sha256:" + file->sha256).starts_with(what_);
+        if (matches)
+          found.push_back(fmt::format("{} {}", name, file->type == 'f' ? "sha256:" + file->sha256 : file->target));
       }
       return found;
     }
-    for (const auto& [name, version] : contents.packages) {
-      if (wildcard_match(what_, name) && catalog::version_matches(version, version_))
-        found.push_back(name + " " + version);
+    for (const proof::Package& package : contents.packages()) {
+      if (wildcard_match(what_, package.name) && proof::version_matches(package.version, version_))
+        found.push_back(package.name + " " + package.version);
     }
     return found;
   }
@@ -124,6 +125,7 @@ int run_search(Context& context, const std::vector<std::string>& words) {
   const Search search(what, version);
   ledger::Ledger ledger(context.ledger_folder(), context.clock, context.actor());
   const store::Store store(context.store_folder());
+  proof::ContentsReader reader = contents_reader(context, store);
   std::vector<Hit> hits;
   std::vector<std::string> not_read;
   std::map<Digest, std::vector<std::string>> known;  // several versions may have one content
@@ -135,7 +137,7 @@ int run_search(Context& context, const std::vector<std::string>& words) {
       auto inside = known.find(image.digest);
       if (inside == known.end()) {
         std::vector<std::string> found = search.in_layers(store.image(image.digest));
-        for (std::string& match : search.in_contents(contents_of(context, store, image)))
+        for (std::string& match : search.in_contents(contents_of(reader, store, image)))
           found.push_back(std::move(match));
         inside = known.emplace(image.digest, std::move(found)).first;
       }

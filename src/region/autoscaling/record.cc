@@ -1,26 +1,17 @@
 // Record: JSON of the books.
 #include "region/autoscaling/record.h"
 
-#include <fmt/format.h>
-
-#include <nlohmann/json.hpp>
-
-#include "base/error.h"
+#include "region/record_json.h"
 
 namespace kiln::region::autoscaling {
 namespace {
-
-using nlohmann::json;
-
-json of(Time time) { return time.time_since_epoch().count(); }
-Time time_of(const json& value) { return Time(Duration(value.get<std::int64_t>())); }
 
 // Writes only what is there; reads only what was written.
 template <typename T>
 void set(json& object, const char* key, const std::optional<T>& value) {
   if (!value) return;
   if constexpr (std::is_same_v<T, Time>) {
-    object[key] = of(*value);
+    object[key] = number(*value);
   } else {
     object[key] = *value;
   }
@@ -52,15 +43,6 @@ void get(const json& object, const char* key, T& value) {
 
 json of(const TemplateRef& ref) { return {{"id", ref.id}, {"name", ref.name}, {"version", ref.version}}; }
 TemplateRef template_of(const json& value) { return {value.at("id"), value.at("name"), value.at("version")}; }
-
-template <typename Body>
-auto reading(const char* what, Body&& body) {
-  try {
-    return body();
-  } catch (const json::exception& error) {
-    throw Error(ErrorCode::corrupt, fmt::format("the journal's record of {} cannot be read: {}", what, error.what()));
-  }
-}
 
 json of(const RefreshPreferences& preferences) {
   json object{{"min_healthy", preferences.min_healthy}, {"checkpoints", preferences.checkpoints}};
@@ -107,7 +89,7 @@ std::string encode(const Group& group) {
               {"grace", group.grace_seconds},
               {"termination_policies", group.termination_policies},
               {"protect_new", group.protect_new},
-              {"created", of(group.created)},
+              {"created", number(group.created)},
               {"deleting", group.deleting},
               {"request", group.request},
               {"owed", group.replacements_owed},
@@ -129,8 +111,7 @@ std::string encode(const Group& group) {
 }
 
 Group decode_group(const std::string& text) {
-  return reading("an Auto Scaling group", [&] {
-    json object = json::parse(text);
+  return read("an Auto Scaling group", text, [&](const json& object) {
     Group group;
     group.name = object.at("name");
     group.arn = object.at("arn");
@@ -179,7 +160,7 @@ std::string encode(const Member& member) {
               {"leaving_standby", member.leaving_standby},
               {"served", member.served},
               {"skip_draining", member.skip_draining},
-              {"created", of(member.created)},
+              {"created", number(member.created)},
               {"refresh", member.refresh_id},
               {"registered", member.registered},
               {"activity", member.activity_id}};
@@ -188,8 +169,7 @@ std::string encode(const Member& member) {
 }
 
 Member decode_member(const std::string& text) {
-  return reading("an instance of an Auto Scaling group", [&] {
-    json object = json::parse(text);
+  return read("an instance of an Auto Scaling group", text, [&](const json& object) {
     Member member;
     member.token = object.at("token");
     member.instance_id = object.at("instance");
@@ -223,7 +203,7 @@ std::string encode(const Refresh& refresh) {
               {"to_update", refresh.instances_to_update},
               {"preferences", of(refresh.preferences)},
               {"original", of(refresh.original)},
-              {"last_progress", of(refresh.last_progress)},
+              {"last_progress", number(refresh.last_progress)},
               {"best_ready", refresh.best_ready},
               {"checkpoint_passed", refresh.checkpoint_passed},
               {"checkpoint_total", refresh.checkpoint_total}};
@@ -234,7 +214,7 @@ std::string encode(const Refresh& refresh) {
   if (refresh.desired) object["desired"] = of(*refresh.desired);
   if (refresh.rollback) {
     object["rollback"] = {{"reason", refresh.rollback->reason},
-                          {"start", of(refresh.rollback->start)},
+                          {"start", number(refresh.rollback->start)},
                           {"percent", refresh.rollback->percent_complete},
                           {"to_update", refresh.rollback->instances_to_update}};
   }
@@ -242,8 +222,7 @@ std::string encode(const Refresh& refresh) {
 }
 
 Refresh decode_refresh(const std::string& text) {
-  return reading("an instance refresh", [&] {
-    json object = json::parse(text);
+  return read("an instance refresh", text, [&](const json& object) {
     Refresh refresh;
     refresh.id = object.at("id");
     refresh.group = object.at("group");
@@ -282,15 +261,14 @@ std::string encode(const Activity& activity) {
               {"status", static_cast<int>(activity.status)},
               {"message", activity.status_message},
               {"progress", activity.progress},
-              {"start", of(activity.start)},
+              {"start", number(activity.start)},
               {"deleted", activity.group_deleted}};
   set(object, "end", activity.end);
   return object.dump();
 }
 
 Activity decode_activity(const std::string& text) {
-  return reading("a scaling activity", [&] {
-    json object = json::parse(text);
+  return read("a scaling activity", text, [&](const json& object) {
     Activity activity;
     activity.id = object.at("id");
     activity.number = object.at("number");

@@ -1,28 +1,9 @@
 // Record: IAM's things as the journal keeps them. Secrets of keys are in them.
-#include <fmt/format.h>
-
-#include <nlohmann/json.hpp>
-
-#include "base/error.h"
 #include "region/iam/state.h"
+#include "region/record_json.h"
 
 namespace kiln::region::iam {
 namespace {
-
-using nlohmann::json;
-
-json number(Time time) { return time.time_since_epoch().count(); }
-Time time_of(const json& value) { return Time(Duration(value.get<std::int64_t>())); }
-
-// Reads one record; what cannot be read is named.
-template <typename Read>
-auto read(const char* what, const std::string& text, Read&& body) {
-  try {
-    return body(json::parse(text));
-  } catch (const json::exception& error) {
-    throw Error(ErrorCode::corrupt, fmt::format("the journal's record of {} cannot be read: {}", what, error.what()));
-  }
-}
 
 json identity_json(const Identity& value) {
   return {{"name", value.name},

@@ -3,31 +3,11 @@
 
 #include <fmt/format.h>
 
-#include <nlohmann/json.hpp>
-
 #include "base/encoding.h"
-#include "base/error.h"
+#include "region/record_json.h"
 
 namespace kiln::region::ssm {
 namespace {
-
-using nlohmann::json;
-
-json number(Time time) { return time.time_since_epoch().count(); }
-json number(const std::optional<Time>& time) { return time ? number(*time) : json(); }
-Time time_of(const json& value) { return Time(Duration(value.get<std::int64_t>())); }
-std::optional<Time> maybe_time_of(const json& value) {
-  return value.is_null() ? std::nullopt : std::optional(time_of(value));
-}
-
-template <typename Read>
-auto read(const char* what, const std::string& text, Read&& body) {
-  try {
-    return body(json::parse(text));
-  } catch (const json::exception& error) {
-    throw Error(ErrorCode::corrupt, fmt::format("the journal's record of {} cannot be read: {}", what, error.what()));
-  }
-}
 
 json to_json(const Rate& rate) { return {{"value", rate.value}, {"percent", rate.percent}, {"text", rate.text}}; }
 Rate rate_of(const json& from) { return {from.at("value"), from.at("percent"), from.at("text")}; }

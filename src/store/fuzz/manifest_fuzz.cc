@@ -3,35 +3,24 @@
 #include <cstdint>
 #include <cstdlib>
 
-#include "base/error.h"
+#include "base/testing/fuzzing.h"
 #include "store/manifest.h"
 
-namespace {
-
-template <typename Parse>
-void only_corrupt(Parse&& parse) {
-  try {
-    parse();
-  } catch (const kiln::Error& error) {
-    if (error.code() != kiln::ErrorCode::corrupt) std::abort();
-  }
-}
-
-}  // namespace
+using kiln::testing::value_or_corrupt;
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view bytes(reinterpret_cast<const char*>(data), size);
-  only_corrupt([&] {
+  value_or_corrupt([&] {
     const kiln::store::Manifest manifest = kiln::store::read_manifest(bytes);
     if (!(kiln::store::read_manifest(kiln::store::write_manifest(manifest)) == manifest)) std::abort();
   });
-  only_corrupt([&] { kiln::store::read_config(bytes); });
-  only_corrupt([&] {
+  value_or_corrupt([&] { kiln::store::read_config(bytes); });
+  value_or_corrupt([&] {
     const kiln::store::ArtifactManifest artifact = kiln::store::read_artifact(bytes);
     if (!(kiln::store::read_artifact(kiln::store::write_artifact(artifact)) == artifact)) std::abort();
   });
-  only_corrupt([&] { kiln::store::read_head(bytes); });
-  only_corrupt([&] {
+  value_or_corrupt([&] { kiln::store::read_head(bytes); });
+  value_or_corrupt([&] {
     const std::string written = kiln::store::write_index(kiln::store::read_index(bytes));
     if (kiln::store::write_index(kiln::store::read_index(written)) != written) std::abort();
   });
