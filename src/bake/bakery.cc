@@ -7,6 +7,7 @@
 
 #include "bake/base_images.h"
 #include "bake/overlap.h"
+#include "base/mask.h"
 #include "base/text.h"
 
 namespace kiln::bake {
@@ -66,19 +67,22 @@ void Bakery::run_host_steps() {
   for (const spec::Step& step : app_.image.steps) {
     const auto* host_step = std::get_if<spec::HostStep>(&step.action);
     if (host_step == nullptr) continue;
-    StepLog log = log_.begin_step(0, step.text());
+    const std::string title = masked(step.text(), app_.image.hidden);
+    StepLog log = log_.begin_step(0, title);
+    Mask mask(app_.image.hidden, [&](std::string_view bytes) { log.write(bytes); });
     for (const std::string& text : host_step->commands) {
       host::Command command;
       command.argv = host_step->shell;
       command.argv.push_back(text);
       command.env = host_step->environment;
       command.cwd = app_folder_.string();
-      command.on_output = [&](std::string_view bytes) { log.write(bytes); };
+      command.on_output = [&](std::string_view bytes) { mask.write(bytes); };
       const int status = host::run(command).status;
+      mask.finish();
       if (status == 0) continue;
       throw Error(ErrorCode::io,
                   fmt::format("{}: the step '{}' failed on this machine with status {}\n{}\nIts last lines:\n{}",
-                              app_.source.at(step.where), step.text(), status, app_.source.quote(step.where),
+                              app_.source.at(step.where), title, status, app_.source.quote(step.where),
                               last_lines(log.tail(), 20)),
                   fmt::format("the whole output is in {}", log.path().string()));
     }

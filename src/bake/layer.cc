@@ -11,6 +11,7 @@
 #include "bake/files.h"
 #include "bake/normalise.h"
 #include "bake/secrets.h"
+#include "base/mask.h"
 #include "base/text.h"
 
 namespace kiln::bake {
@@ -308,7 +309,9 @@ void LayerMaker::run_commands(const spec::RunStep& step, const MergedRoot& root)
     set_owner_and_mode(path, 0, 0, file.mode);
   }
   host::write_file(root.exchange() / "script", run_script(step));
-  Mask mask(secrets, output_);
+  std::vector<std::string> hidden = shop_.app.image.hidden;
+  for (const auto& [name, value] : secrets) hidden.push_back(value);
+  Mask mask(hidden, output_);
   const host::CommandResult result = root.run({.argv = {"/bin/sh", "/run/kiln/script"},
                                                .binds = {},
                                                .on_output = [&](std::string_view bytes) { mask.write(bytes); },

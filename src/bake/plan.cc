@@ -8,6 +8,7 @@
 
 #include "bake/files.h"
 #include "base/error.h"
+#include "base/mask.h"
 #include "base/text.h"
 #include "host/pieces.h"
 
@@ -208,7 +209,8 @@ std::vector<PlannedLayer> plan_layers(const spec::App& app, const host::Path& ap
   plan_base(app, given, lock, plan);
   for (const spec::Step& step : app.image.steps) {
     if (std::holds_alternative<spec::HostStep>(step.action)) continue;
-    PlannedLayer layer{.step = &step, .text = step.text(), .below = {}, .inputs = {}, .recipe = {}};
+    PlannedLayer layer{
+        .step = &step, .text = masked(step.text(), app.image.hidden), .below = {}, .inputs = {}, .recipe = {}};
     place(plan, layer);
     refuse_packages_beside(app, plan, layer);
     if (const auto* copy = std::get_if<spec::CopyStep>(&step.action))

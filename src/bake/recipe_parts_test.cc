@@ -88,24 +88,6 @@ TEST(Template, WhatItDoesNotKnowIsQuotedWithItsLine) {
   EXPECT_THAT(refused("{{}}"), HasSubstr("is not a variable's name"));
 }
 
-TEST(Secrets, AreMaskedWhereverTheOutputIsCut) {
-  const std::map<std::string, std::string> secrets = {
-      {"a", "s3cret"}, {"b", "s3cret-longer"}, {"c", "line one\nxy\nline two"}};
-  const std::string text = "x s3cret y s3cret-longer z s3c line one\nnot line tw s3cret";
-  for (std::size_t cut = 0; cut <= text.size(); ++cut) {
-    std::string out;
-    Mask mask(secrets, [&](std::string_view piece) { out += piece; });
-    mask.write(text.substr(0, cut));
-    mask.write(text.substr(cut));
-    mask.finish();
-    EXPECT_EQ(out, "x *** y *** z s3c ***\nnot line tw ***") << cut;
-  }
-  std::string out;
-  Mask none({}, [&](std::string_view piece) { out += piece; });
-  none.write("as it is");
-  EXPECT_EQ(out, "as it is") << "nothing is held back without secrets";
-}
-
 class Parts : public testing::Test {
  protected:
   Parts() { fs::create_directories(app_folder()); }

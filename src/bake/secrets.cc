@@ -1,4 +1,4 @@
-// Secrets: reading, masking, and looking for what was left.
+// Secrets: reading, and looking for what was left.
 #include "bake/secrets.h"
 
 #include <fmt/format.h>
@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "base/mask.h"
 #include "base/text.h"
 #include "host/pieces.h"
 
@@ -52,53 +53,13 @@ std::map<std::string, std::string> read_secrets(const spec::App& app, const host
       throw Error(ErrorCode::usage, fmt::format("{}: there is no secret '{}'", app.source.file_name, name));
     std::string value = value_of(app, app_folder, *secret);
     while (!value.empty() && (value.back() == '\n' || value.back() == '\r')) value.pop_back();
-    if (value.size() < kSecretBytesMin)
+    if (value.size() < kMaskedBytesMin)
       throw app.source.error(secret->where, fmt::format("the secret '{}' has fewer than {} characters: it could not be "
                                                         "kept out of the output",
-                                                        name, kSecretBytesMin));
+                                                        name, kMaskedBytesMin));
     values[name] = std::move(value);
   }
   return values;
-}
-
-Mask::Mask(const std::map<std::string, std::string>& secrets, std::function<void(std::string_view)> next)
-    : next_(std::move(next)) {
-  for (const auto& [name, value] : secrets) {
-    hidden_.push_back(value);
-    for (std::string& line : split(value, '\n')) {
-      if (line.size() >= kSecretBytesMin && line != value) hidden_.push_back(std::move(line));
-    }
-  }
-  std::ranges::sort(hidden_, [](const std::string& a, const std::string& b) { return a.size() > b.size(); });
-}
-
-void Mask::write(std::string_view piece) {
-  held_ += piece;
-  pass(false);
-}
-
-void Mask::finish() { pass(true); }
-
-void Mask::pass(bool all) {
-  std::string out;
-  std::size_t at = 0;
-  const std::size_t longest = hidden_.empty() ? 0 : hidden_.front().size();
-  while (at < held_.size()) {
-    // What is still to come may make a longer secret of it.
-    if (!all && held_.size() - at < longest &&
-        std::ranges::any_of(hidden_, [&](const std::string& one) { return one.starts_with(held_.substr(at)); }))
-      break;
-    const auto found =
-        std::ranges::find_if(hidden_, [&](const std::string& one) { return held_.compare(at, one.size(), one) == 0; });
-    if (found == hidden_.end()) {
-      out += held_[at++];
-    } else {
-      out += "***";
-      at += found->size();
-    }
-  }
-  held_.erase(0, at);
-  if (!out.empty()) next_(out);
 }
 
 std::string file_with_a_secret(const host::Path& tree, const std::map<std::string, std::string>& secrets) {

@@ -7,6 +7,7 @@
 
 #include "bake/inputs.h"
 #include "base/error.h"
+#include "base/mask.h"
 #include "base/text.h"
 
 namespace kiln::builder {
@@ -44,10 +45,13 @@ constexpr const char* kEnd =
     "rm -f /root/.ssh/authorized_keys /home/*/.ssh/authorized_keys\n"
     ": >/etc/machine-id\nrm -f /var/lib/dbus/machine-id\nsync\n";
 
+constexpr const char* kWithoutSecrets =
+    "Bake offline: kiln bake. Or let the instance fetch it at run time, by its role.";
+
 class Writer {
  public:
   Writer(const spec::App& app, const host::Path& folder, const spec::Step& step)
-      : app_(app), folder_(folder), step_(step), order_{.text = step.text(), .step = &step} {}
+      : app_(app), folder_(folder), step_(step), order_{.text = masked(step.text(), app.image.hidden), .step = &step} {}
 
   Order write() {
     std::visit([this](const auto& action) { put(action); }, step_.action);
@@ -101,8 +105,7 @@ class Writer {
 
   void put(const spec::RunStep& step) {
     if (!step.secrets.empty()) {
-      refuse("a secret would stay in the command history of Systems Manager",
-             "Bake offline: kiln bake. Or let the instance fetch it at run time, by its role.");
+      refuse("a secret would stay in the command history of Systems Manager", kWithoutSecrets);
     }
     for (const spec::StepFile& file : step.files) {
       order_.parcel.push_back({.kind = ParcelEntry::Kind::file,
@@ -118,6 +121,11 @@ class Writer {
     std::string lines = "cd /\n";
     for (const std::string& command : step.commands) lines += environment + shell + " " + word(command) + "\n";
     run(lines);
+    // What was sent is as readable there as a command is.
+    const bool shown = std::ranges::any_of(order_.parcel, [&](const ParcelEntry& entry) {
+      return masked(entry.content, app_.image.hidden) != entry.content;
+    });
+    if (shown) refuse("a sensitive value would stay in the command history of Systems Manager", kWithoutSecrets);
   }
 
   void put(const spec::EnableStep& enable) {

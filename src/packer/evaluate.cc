@@ -42,6 +42,20 @@ Value element_of(const Value& of, const Value& key, const Place& place) {
 
 }  // namespace
 
+std::vector<std::pair<Value, Value>> elements(const Value& of, const Place& place) {
+  std::vector<std::pair<Value, Value>> out;
+  if (of.is(Value::Kind::list)) {
+    for (std::size_t i = 0; i < of.items.size(); ++i) out.emplace_back(Value::of(static_cast<double>(i)), of.items[i]);
+    return out;
+  }
+  if (!of.is(Value::Kind::object))
+    throw place.error(fmt::format("a list or an object must be here, to go over, this is {}", to_string(of.kind)));
+  auto members = of.members;
+  std::ranges::sort(members, {}, &Value::Members::value_type::first);
+  for (auto& [key, value] : members) out.emplace_back(Value::of(key), std::move(value));
+  return out;
+}
+
 Value Evaluator::paid(Value value, const Place& place) {
   spent_ += kStepCost + weigh(value, place);
   if (spent_ > kBudget) throw place.error("the template's values become too large here");
@@ -57,19 +71,6 @@ Value Evaluator::evaluate(const Expression& expression) {
     return value;
   } catch (...) {
     --depth_;
-    throw;
-  }
-}
-
-Value Evaluator::with_names(const Expression& expression, const std::map<std::string, Value>& names) {
-  const std::size_t before = names_.size();
-  for (const auto& [key, value] : names) names_.emplace_back(key, value);
-  try {
-    Value value = evaluate(expression);
-    names_.erase(names_.begin() + static_cast<std::ptrdiff_t>(before), names_.end());
-    return value;
-  } catch (...) {
-    names_.erase(names_.begin() + static_cast<std::ptrdiff_t>(before), names_.end());
     throw;
   }
 }
@@ -205,16 +206,7 @@ Value Evaluator::object(const Expression& expression) {
 
 Value Evaluator::loop(const Expression& expression) {
   const Value of = evaluate(*expression.parts.at(0));
-  std::vector<std::pair<Value, Value>> over;
-  if (of.is(Value::Kind::list)) {
-    for (std::size_t i = 0; i < of.items.size(); ++i) over.emplace_back(Value::of(static_cast<double>(i)), of.items[i]);
-  } else if (of.is(Value::Kind::object)) {
-    auto members = of.members;
-    std::ranges::sort(members, {}, &Value::Members::value_type::first);  // HCL goes through maps in the order of keys
-    for (auto& [key, value] : members) over.emplace_back(Value::of(key), std::move(value));
-  } else {
-    throw expression.place.error(fmt::format("'for' goes over lists and objects, this is {}", to_string(of.kind)));
-  }
+  const auto over = elements(of, expression.place);
   Value list = Value::list();
   Value object = Value::object();
   std::string text;

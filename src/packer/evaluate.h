@@ -49,13 +49,31 @@ class Evaluator {
   void allow_environment(bool allowed) { environment_allowed_ = allowed; }
   const Outside& outside() const { return outside_; }
 
-  // For functions: `templatefile` gives names of its own.
-  Value with_names(const Expression& expression, const std::map<std::string, Value>& names);
+  // Within `body` these names have values: those of `for`, of `templatefile` and of `dynamic`.
+  template <typename Body>
+  auto within(const std::map<std::string, Value>& names, Body&& body) -> decltype(body()) {
+    const Names scope(*this, names);
+    return body();
+  }
+  Value with_names(const Expression& expression, const std::map<std::string, Value>& names) {
+    return within(names, [&] { return evaluate(expression); });
+  }
   bool environment_allowed() const { return environment_allowed_; }
   // Takes the value's weight from the budget; Error(usage) when it is used up.
   Value paid(Value value, const Place& place);
 
  private:
+  struct Names {
+    Names(Evaluator& of, const std::map<std::string, Value>& names) : names_(of.names_), before_(names_.size()) {
+      for (const auto& [key, value] : names) names_.emplace_back(key, value);
+    }
+    ~Names() { names_.erase(names_.begin() + static_cast<std::ptrdiff_t>(before_), names_.end()); }
+    Names(const Names&) = delete;
+    Names& operator=(const Names&) = delete;
+    std::vector<std::pair<std::string, Value>>& names_;
+    std::size_t before_;
+  };
+
   Value compute(const Expression& expression);
   Value text(const Expression& expression);
   Value name(const Expression& expression);
@@ -77,6 +95,9 @@ class Evaluator {
   std::size_t spent_ = 0;
   int depth_ = 0;
 };
+
+// Keys and values of what is gone over: a list's by index, an object's in the order of its keys. Error(usage) else.
+std::vector<std::pair<Value, Value>> elements(const Value& of, const Place& place);
 
 // A call of a function by name; Error(usage) when there is none, with the nearest one.
 Value call_function(const std::string& name, std::vector<Value> arguments, Evaluator& evaluator, const Place& place);

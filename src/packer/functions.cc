@@ -5,8 +5,6 @@
 #include <cctype>
 #include <cmath>
 
-#include "base/digest.h"
-#include "base/encoding.h"
 #include "base/text.h"
 #include "packer/evaluate.h"
 #include "packer/internal/functions.h"
@@ -195,6 +193,39 @@ Value set_operation(const Call& call, const std::string& what) {
   return set_of(out, call.place);
 }
 
+// Of every list one element, in all ways, the last list's fastest.
+Value set_product(const Call& call) {
+  std::vector<Value> rows = {Value::list()};
+  for (std::size_t i = 0; i < call.arguments.size(); ++i) {
+    std::vector<Value> longer;
+    for (const Value& row : rows) {
+      for (const Value& item : call.list(i)) {
+        longer.push_back(row);
+        longer.back().items.push_back(item);
+        if (longer.size() > 4096) throw call.place.error("'setproduct' makes at most 4096 elements");
+      }
+    }
+    rows = std::move(longer);
+  }
+  return Value::list(std::move(rows));
+}
+
+Value sum(const Call& call) {
+  if (call.list(0).empty()) throw call.place.error("'sum' needs a list that is not empty");
+  double out = 0;
+  for (const Value& item : call.list(0)) {
+    const auto number = number_of(item);
+    if (!number) throw call.place.error(fmt::format("'sum' adds numbers, the list has {}", to_string(item.kind)));
+    out += *number;
+  }
+  return Value::of(out);
+}
+
+Value all_or_any(const Call& call, bool all) {
+  const auto is = [](const Value& one) { return boolean_of(one).value_or(false); };
+  return Value::of(all ? std::ranges::all_of(call.list(0), is) : std::ranges::any_of(call.list(0), is));
+}
+
 Value parse_number(const Call& call) {
   const std::string text = call.text(0);
   const auto base = static_cast<int>(call.whole(1));
@@ -252,6 +283,7 @@ void add_numbers(Map& map) {
                      return Value::of(call.number(0) > 0 ? 1.0 : call.number(0) < 0 ? -1.0 : 0.0);
                    }};
   map["parseint"] = {2, 2, parse_number};
+  map["sum"] = {1, 1, sum};
 }
 
 void add_lists(Map& map) {
@@ -290,6 +322,9 @@ void add_lists(Map& map) {
   map["coalesce"] = {1, kMany, coalesce};
   map["coalescelist"] = {1, kMany, coalesce_list};
   map["range"] = {1, 3, range};
+  map["alltrue"] = {1, 1, [](const Call& call) { return all_or_any(call, true); }};
+  map["anytrue"] = {1, 1, [](const Call& call) { return all_or_any(call, false); }};
+  map["setproduct"] = {2, kMany, set_product};
   for (const std::string what : {"union", "intersection"})
     map["set" + what] = {1, kMany, [what](const Call& call) { return set_operation(call, what); }};
   map["setsubtract"] = {2, 2, [](const Call& call) { return set_operation(call, "subtract"); }};
@@ -311,24 +346,50 @@ const Map& functions() {
     add_lists(out);
     add_objects(out);
     add_text_functions(out);
+    add_format_functions(out);
+    add_network_functions(out);
     add_outside_functions(out);
     return out;
   }();
   return map;
 }
 
+// Packer has them, and a bake is better off without: what to do instead.
+const std::map<std::string, std::string>& refused_functions() {
+  static const std::string kOutside = "Kiln asks no service for values; read it before, into a 'sensitive' variable: ";
+  static const std::map<std::string, std::string> map = {
+      {"aws_secretsmanager", kOutside + "PKR_VAR_name=$(aws secretsmanager get-secret-value ..)"},
+      {"aws_secretsmanager_raw", kOutside + "PKR_VAR_name=$(aws secretsmanager get-secret-value ..)"},
+      {"consul_key", kOutside + "PKR_VAR_name=$(consul kv get ..)"},
+      {"vault", kOutside + "PKR_VAR_name=$(vault kv get -field=.. ..)"},
+      {"rsadecrypt", kOutside + "PKR_VAR_name=$(openssl pkeyutl -decrypt ..)"},
+      {"bcrypt",
+       "its answer is another one each time, and so would be the image; give the hash as a variable: "
+       "PKR_VAR_name=$(htpasswd -nbB ..)"},
+      {"base64gzip", "use base64encode; a value of a template is rarely worth packing"},
+      {"convert", "use tostring, tonumber, tobool, tolist, toset or tomap"},
+      {"textdecodebase64", "use base64decode, which is for UTF-8"},
+      {"textencodebase64", "use base64encode, which is for UTF-8"}};
+  return map;
+}
+
+Error unknown_function(const std::string& name, const Place& place) {
+  const auto refused = refused_functions().find(name);
+  if (refused != refused_functions().end())
+    return place.error(fmt::format("the function '{}' is not supported", name), refused->second);
+  std::vector<std::string> names = {"try", "can"};
+  for (const auto& [known, function] : functions()) names.push_back(known);
+  const auto near = nearest(name, names);
+  return place.error(
+      fmt::format("the function '{}' is not supported{}", name, near ? fmt::format("; did you mean '{}'?", *near) : ""),
+      "docs/packer.md lists the functions; a value from outside can be given with -var NAME=VALUE");
+}
+
 }  // namespace
 
 Value call_function(const std::string& name, std::vector<Value> arguments, Evaluator& evaluator, const Place& place) {
   const auto found = functions().find(name);
-  if (found == functions().end()) {
-    std::vector<std::string> names = {"try", "can"};
-    for (const auto& [known, function] : functions()) names.push_back(known);
-    const auto near = nearest(name, names);
-    throw place.error(fmt::format("the function '{}' is not supported{}", name,
-                                  near ? fmt::format("; did you mean '{}'?", *near) : ""),
-                      "docs/packer.md lists the functions; a value from outside can be given with -var NAME=VALUE");
-  }
+  if (found == functions().end()) throw unknown_function(name, place);
   const Function& function = found->second;
   if (arguments.size() < function.min || arguments.size() > function.max) {
     const std::string count = function.min == function.max ? fmt::format("{}", function.min)

@@ -5,7 +5,6 @@
 #include <chrono>
 #include <filesystem>
 
-#include "base/digest.h"
 #include "base/encoding.h"
 #include "base/text.h"
 #include "base/time.h"
@@ -196,6 +195,11 @@ void add_outside_functions(Map& map) {
   map["fileset"] = {2, 2, fileset};
   map["templatefile"] = {1, 2, template_file};
   map["abspath"] = {1, 1, [](const Call& call) { return Value::of(absolute(call)); }};
+  map["pathexpand"] = {1, 1, [](const Call& call) {
+                         const std::string path = call.text(0);
+                         if (path != "~" && !path.starts_with("~/")) return Value::of(path);
+                         return Value::of(call.evaluator.outside().environment("HOME") + path.substr(1));
+                       }};
   map["basename"] = {
       1, 1, [](const Call& call) { return Value::of(std::filesystem::path(call.text(0)).filename().string()); }};
   map["dirname"] = {1, 1, [](const Call& call) { return Value::of(dirname(call.text(0))); }};
@@ -210,7 +214,6 @@ void add_outside_functions(Map& map) {
                            }
                          }};
   map["urlencode"] = {1, 1, [](const Call& call) { return Value::of(percent_encode(call.text(0))); }};
-  map["sha256"] = {1, 1, [](const Call& call) { return Value::of(sha256(call.text(0)).hex()); }};
   map["clean_resource_name"] = {1, 1, [](const Call& call) { return Value::of(clean_resource_name(call.text(0))); }};
 }
 

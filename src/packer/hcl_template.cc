@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "base/mask.h"
 #include "base/text.h"
+#include "packer/internal/hcl_types.h"
 #include "packer/internal/raw.h"
 
 namespace kiln::packer {
@@ -50,64 +52,6 @@ void known_attributes(const Block& block, const std::vector<std::string>& names)
   }
 }
 
-// A value as a variable's type wants it: "string", "list(string)", "object({..})".
-Value converted(Value value, const Expression& type, const Place& place, int depth = 0) {
-  if (depth > kDepthMax) throw type.place.error("this type is nested too deeply");
-  if (value.is(Value::Kind::null)) return value;
-  const auto wrong = [&](const std::string& wanted) {
-    return place.error(fmt::format("{} must be here, this is {}", wanted, to_string(value.kind)));
-  };
-  using Kind = Expression::Kind;
-  // `type = "string"` is how it was written first.
-  const std::string name = type.kind == Kind::literal && type.value.is(Value::Kind::text) ? type.value.text : type.name;
-  if (type.kind == Kind::name || type.kind == Kind::literal) {
-    if (name == "any" || name == "list" || name == "map") return value;
-    if (name == "string") {
-      const auto text = text_of(value);
-      if (!text) throw wrong("a string");
-      return Value::of(*text);
-    }
-    if (name == "number") {
-      const auto number = number_of(value);
-      if (!number) throw wrong("a number");
-      return Value::of(*number);
-    }
-    if (name == "bool") {
-      const auto is = boolean_of(value);
-      if (!is) throw wrong("true or false");
-      return Value::of(*is);
-    }
-  }
-  if (type.kind != Kind::call || type.parts.size() != 1)
-    throw type.place.error("this is not a type",
-                           "types are string, number, bool, list(..), set(..), map(..), object({..}), any");
-  const Expression& inner = *type.parts[0];
-  if (name == "list" || name == "set") {
-    if (!value.is(Value::Kind::list)) throw wrong("a list");
-    for (Value& item : value.items) item = converted(std::move(item), inner, place, depth + 1);
-  } else if (name == "map") {
-    if (!value.is(Value::Kind::object)) throw wrong("an object");
-    for (auto& [key, member] : value.members) member = converted(std::move(member), inner, place, depth + 1);
-  } else if (name == "object" && inner.kind == Kind::object) {
-    if (!value.is(Value::Kind::object)) throw wrong("an object");
-    for (std::size_t i = 0; i + 1 < inner.parts.size(); i += 2) {
-      const std::string& key = inner.parts[i]->value.text;
-      const Value* member = value.find(key);
-      if (member == nullptr) throw place.error(fmt::format("the object has no '{}'", key));
-      value.set(key, converted(Value(*member), *inner.parts[i + 1], place, depth + 1));
-    }
-  } else if (name == "tuple" && inner.kind == Kind::list) {
-    if (!value.is(Value::Kind::list) || value.items.size() != inner.parts.size())
-      throw wrong(fmt::format("a list of {} elements", inner.parts.size()));
-    for (std::size_t i = 0; i < inner.parts.size(); ++i)
-      value.items[i] = converted(std::move(value.items[i]), *inner.parts[i], place, depth + 1);
-  } else {
-    throw type.place.error(fmt::format("there is no type '{}'", name),
-                           "types are string, number, bool, list(..), set(..), map(..), object({..}), any");
-  }
-  return value;
-}
-
 class HclTemplate {
  public:
   HclTemplate(const Request& request, const Outside& outside)
@@ -118,6 +62,15 @@ class HclTemplate {
         }) {}
 
   RawTemplate read() {
+    try {
+      return read_all();
+    } catch (const Error& error) {
+      throw masked(error, out_.secrets);
+    }
+  }
+
+ private:
+  RawTemplate read_all() {
     std::vector<std::string> automatic;
     for (const std::string& name : template_files(automatic)) {
       auto source = load(name);
@@ -141,7 +94,6 @@ class HclTemplate {
     return std::move(out_);
   }
 
- private:
   std::shared_ptr<const spec::Source> load(const std::string& name) const {
     const auto file = outside_.read(name);
     if (!file) throw Error(ErrorCode::usage, fmt::format("there is no file '{}'", name));
@@ -281,6 +233,7 @@ class HclTemplate {
 
   // A string's value is taken as it is; other types are written as in a template.
   Value from_text(const std::string& name, const Variable& variable, const std::string& text) {
+    if (variable.sensitive) keep_secret(Value::of(text), out_);
     const bool typed = variable.type != nullptr && !(variable.type->kind == Expression::Kind::name &&
                                                      (variable.type->name == "string" || variable.type->name == "any"));
     const bool text_default = variable.fallback == nullptr || variable.fallback->kind == Expression::Kind::literal ||
@@ -324,12 +277,13 @@ class HclTemplate {
       if (!variable.given)
         throw variable.place.error(fmt::format("the variable '{}' needs a value", name),
                                    fmt::format("give it: -var {}=VALUE", name));
+      // Before anything is said of it.
+      if (variable.sensitive) keep_secret(*variable.given, out_);
       if (variable.type != nullptr) {
         const Place place = variable.given->place.source == nullptr ? variable.place : variable.given->place;
         variable.given = converted(*variable.given, *variable.type, place);
         variable.given->place = place;
       }
-      if (variable.sensitive) keep_secret(*variable.given);
     }
     for (auto& [name, variable] : variables_) {
       for (const auto& [block, condition] : variable.validations) {
@@ -338,12 +292,6 @@ class HclTemplate {
         throw block->place.error(fmt::format("the variable '{}' is not valid: {}", name, message));
       }
     }
-  }
-
-  void keep_secret(const Value& value) {
-    if (const auto text = text_of(value); text && !text->empty()) out_.secrets.push_back(*text);
-    for (const Value& item : value.items) keep_secret(item);
-    for (const auto& [key, member] : value.members) keep_secret(member);
   }
 
   std::optional<Value> look(const std::string& root, const std::string& member, const Place& place) {
@@ -390,7 +338,7 @@ class HclTemplate {
       local.state = Local::State::busy;
       local.value = evaluator_.evaluate(*local.expression);
       local.state = Local::State::done;
-      if (local.sensitive) keep_secret(local.value);
+      if (local.sensitive) keep_secret(local.value, out_);
     }
     return local.value;
   }
@@ -409,25 +357,56 @@ class HclTemplate {
     for (const Attribute& attribute : body.attributes)
       out.set(attribute.name, evaluator_.evaluate(*attribute.expression)).place = attribute.place;
     for (const Block& block : body.blocks) {
-      if (block.type == "dynamic")
-        throw block.place.error("'dynamic' blocks are not supported",
-                                "write the blocks out, or use the attribute: tags = { for .. }");
-      Value inner = settings_of(block.body, depth + 1);
-      inner.place = block.place;
-      Value* before = nullptr;
-      for (auto& [key, value] : out.members) {
-        if (key == block.type) before = &value;
-      }
-      if (before == nullptr) {
-        out.set(block.type, std::move(inner));
-      } else if (before->is(Value::Kind::list)) {
-        before->items.push_back(std::move(inner));
-      } else {
-        Value first = std::move(*before);
-        *before = Value::list({std::move(first), std::move(inner)});
-        before->place = block.place;
-      }
+      for_each(block, [&](const std::string& type, const std::vector<std::string>&, const Body& inside) {
+        Value inner = settings_of(inside, depth + 1);
+        inner.place = block.place;
+        add_block(out, type, std::move(inner));
+      });
     }
+    return out;
+  }
+
+  static void add_block(Value& to, const std::string& type, Value inner) {
+    Value* before = nullptr;
+    for (auto& [key, value] : to.members) {
+      if (key == type) before = &value;
+    }
+    if (before == nullptr) {
+      to.set(type, std::move(inner));
+    } else if (before->is(Value::Kind::list)) {
+      before->items.push_back(std::move(inner));
+    } else {
+      const Place place = inner.place;
+      Value first = std::move(*before);
+      *before = Value::list({std::move(first), std::move(inner)});
+      before->place = place;
+    }
+  }
+
+  // `act(type, labels, body)` once for a plain block; for a `dynamic` one as often as its `for_each` has elements.
+  template <typename Act>
+  void for_each(const Block& block, Act&& act) {
+    if (block.type != "dynamic") return act(block.type, block.labels, block.body);
+    labels(block, 1, "dynamic \"type\" { for_each = .., content { .. } }");
+    known_attributes(block, {"for_each", "iterator", "labels"});
+    if (block.body.blocks.size() != 1 || block.body.blocks[0].type != "content")
+      throw block.place.error("'dynamic' has one block 'content', and no other");
+    const Attribute* named = block.body.find("iterator");
+    if (named != nullptr && named->expression->kind != Expression::Kind::name)
+      throw named->place.error("'iterator' is a name, without quotes");
+    const std::string iterator = named == nullptr ? block.labels[0] : named->expression->name;
+    const Expression& over = required(block, "for_each");
+    for (const auto& [key, value] : elements(evaluator_.evaluate(over), over.place)) {
+      evaluator_.within({{iterator, Value::object({{"key", key}, {"value", value}})}},
+                        [&] { act(block.labels[0], labels_of(block), block.body.blocks[0].body); });
+    }
+  }
+
+  std::vector<std::string> labels_of(const Block& dynamic) {
+    std::vector<std::string> out;
+    const Attribute* given = dynamic.body.find("labels");
+    if (given == nullptr) return out;
+    for (const Value& one : evaluator_.evaluate(*given->expression).items) out.push_back(text_of(one).value_or(""));
     return out;
   }
 
@@ -482,7 +461,11 @@ class HclTemplate {
     build.with = interpolation(build);
     for (const auto& [name, value] : build.with.build) build_values_["build." + name] = value;
     build_values_["build.name"] = build_name;
-    for (const Block& inner : block.body.blocks) read_part(inner, build);
+    for (const Block& inner : block.body.blocks) {
+      for_each(inner, [&](const std::string& type, const std::vector<std::string>& names, const Body& body) {
+        read_part({type, names, body, inner.place}, build);
+      });
+    }
     build_values_.clear();
     out_.builds.push_back(std::move(build));
   }
@@ -509,28 +492,41 @@ class HclTemplate {
     return with;
   }
 
-  Raw part(const Block& block) {
-    labels(block, 1, block.type + " \"type\" { .. }");
-    return {block.labels[0], settings_of(block.body, 0), block.place};
+  // A block of a build's, written out or made by a `dynamic` one.
+  struct Part {
+    const std::string& type;
+    const std::vector<std::string>& labels;
+    const Body& body;
+    const Place& place;
+  };
+
+  Raw raw_of(const Part& part) {
+    if (part.labels.size() != 1)
+      throw part.place.error(fmt::format("'{0}' is written as: {0} \"type\" {{ .. }}", part.type));
+    return {part.labels[0], settings_of(part.body, 0), part.place};
   }
 
-  void read_part(const Block& block, RawBuild& build) {
-    if (block.type == "provisioner") {
-      build.provisioners.push_back(part(block));
-    } else if (block.type == "post-processor") {
-      build.post_processors.push_back({part(block)});
-    } else if (block.type == "post-processors") {
+  void read_part(const Part& part, RawBuild& build) {
+    if (part.type == "provisioner") {
+      build.provisioners.push_back(raw_of(part));
+    } else if (part.type == "post-processor") {
+      build.post_processors.push_back({raw_of(part)});
+    } else if (part.type == "post-processors") {
       std::vector<Raw>& sequence = build.post_processors.emplace_back();
-      for (const Block& inner : block.body.blocks) sequence.push_back(part(inner));
-    } else if (block.type == "error-cleanup-provisioner") {
-      throw block.place.error("'error-cleanup-provisioner' is not supported: a step that fails leaves nothing behind",
-                              "remove it");
-    } else if (block.type == "hcp_packer_registry") {
-      throw block.place.error("'hcp_packer_registry' is not supported",
-                              "remove it; kiln images is the registry of what was baked");
-    } else if (block.type != "source") {
-      throw block.place.error(fmt::format("'build' has no '{}'", block.type),
-                              "there are source, provisioner, post-processor and post-processors");
+      for (const Block& inner : part.body.blocks) {
+        for_each(inner, [&](const std::string& type, const std::vector<std::string>& names, const Body& body) {
+          sequence.push_back(raw_of({type, names, body, inner.place}));
+        });
+      }
+    } else if (part.type == "error-cleanup-provisioner") {
+      throw part.place.error("'error-cleanup-provisioner' is not supported: a step that fails leaves nothing behind",
+                             "remove it");
+    } else if (part.type == "hcp_packer_registry") {
+      throw part.place.error("'hcp_packer_registry' is not supported",
+                             "remove it; kiln images is the registry of what was baked");
+    } else if (part.type != "source") {
+      throw part.place.error(fmt::format("'build' has no '{}'", part.type),
+                             "there are source, provisioner, post-processor and post-processors");
     }
   }
 

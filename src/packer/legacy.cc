@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "base/mask.h"
 #include "base/text.h"
 #include "packer/internal/raw.h"
 
@@ -50,7 +51,7 @@ class Variables {
         const auto found = values_.find(text_of(name).value_or(""));
         if (found == values_.end())
           throw name.place.error(fmt::format("there is no variable '{}'", text_of(name).value_or("")));
-        if (!found->second.empty()) into_.secrets.push_back(found->second);
+        keep_secret(Value::of(found->second), into_);
       }
     }
     return values_;
@@ -159,10 +160,7 @@ void check_keys(const Value& root) {
   }
 }
 
-}  // namespace
-
-RawTemplate read_legacy(const Request& request, const Outside& outside) {
-  RawTemplate out;
+void fill(RawTemplate& out, const Request& request, const Outside& outside) {
   out.main = load(request.path, outside);
   out.files.push_back(out.main);
   const Value root = read_json(*out.main);
@@ -190,6 +188,17 @@ RawTemplate read_legacy(const Request& request, const Outside& outside) {
         sequence.push_back(raw_of(step, "a post-processor", with));
     }
     out.builds.push_back(std::move(build));
+  }
+}
+
+}  // namespace
+
+RawTemplate read_legacy(const Request& request, const Outside& outside) {
+  RawTemplate out;
+  try {
+    fill(out, request, outside);
+  } catch (const Error& error) {
+    throw masked(error, out.secrets);
   }
   return out;
 }

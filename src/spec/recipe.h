@@ -156,6 +156,8 @@ struct ImageSpec {
   ImageSource source{};   // none: `base` and `steps` are kiln.yaml's own; else `base` may be without a name
   Variables variables{};  // for templates; each template step has them already
   std::vector<Secret> secrets{};
+  // Values that the steps hold in the clear, and that no title, log or error may show.
+  std::vector<std::string> hidden{};
   std::vector<Repository> repositories{};
   std::string mirror{};           // of Debian; empty: deb.debian.org
   std::string security_mirror{};  // likewise

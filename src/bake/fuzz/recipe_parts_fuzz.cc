@@ -7,8 +7,8 @@
 
 #include "bake/ignore.h"
 #include "bake/lock_file.h"
-#include "bake/secrets.h"
 #include "bake/template.h"
+#include "base/mask.h"
 #include "base/testing/fuzzing.h"
 
 using kiln::testing::value_or_usage;
@@ -25,7 +25,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   ignore.ignores("a/b/c/d.txt", false);
 
   std::string out;
-  kiln::bake::Mask mask({{"a", "secret"}, {"b", "secrets-are-longer"}}, [&](std::string_view piece) { out += piece; });
+  kiln::Mask mask({"secret", "secrets-are-longer"}, [&](std::string_view piece) { out += piece; });
   for (std::size_t at = 0; at < text.size(); at += 3) mask.write(std::string_view(text).substr(at, 3));
   mask.finish();
   if (out.find("secret") != std::string::npos) std::abort();

@@ -36,7 +36,10 @@ struct Function {
 };
 
 void add_text_functions(std::map<std::string, Function>& map);
-// Those that ask for the time, files, the environment, and what is in other formats.
+// YAML, CSV, and digests.
+void add_format_functions(std::map<std::string, Function>& map);
+void add_network_functions(std::map<std::string, Function>& map);
+// Those that ask for the time, files and the environment; JSON and Base64.
 void add_outside_functions(std::map<std::string, Function>& map);
 
 }  // namespace kiln::packer

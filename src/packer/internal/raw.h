@@ -38,7 +38,11 @@ struct RawTemplate {
   // data "amazon-ami": by name, its settings.
   std::map<std::string, Value> amis{};
   std::vector<std::string> secrets{};
+  bool short_secrets = false;  // some are too short to be hidden
 };
+
+// Of a value that is sensitive: its texts and numbers, and those within it.
+void keep_secret(const Value& value, RawTemplate& in);
 
 RawTemplate read_legacy(const Request& request, const Outside& outside);
 RawTemplate read_hcl2(const Request& request, const Outside& outside);
