@@ -7,7 +7,6 @@
 #include <cstdlib>
 
 #include "base/mask.h"
-#include "base/text.h"
 #include "host/pieces.h"
 
 namespace kiln::bake {
