@@ -1,4 +1,4 @@
-// Git: what the app's folder is in git. Private to this room.
+// Git: what the app's folder is in git.
 #pragma once
 
 #include <string>

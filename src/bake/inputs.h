@@ -1,5 +1,5 @@
 // Inputs: the files that a copy step takes from the app's folder, in an order and with attributes that depend on
-// nothing but them. Private to this room.
+// nothing but them.
 #pragma once
 
 #include <optional>

@@ -1,5 +1,4 @@
-// LockFile: kiln.lock beside kiln.yaml: which version of every package the base and each step brought. Private to this
-// room.
+// LockFile: kiln.lock beside kiln.yaml: which version of every package the base and each step brought.
 //
 // A bake with a lock file installs exactly what it names, or says what is no longer to be had. It is written by
 // `kiln bake --update`, and added to when a step is new; entries are sorted, so that it reads well in a diff.

@@ -11,7 +11,9 @@
 
 #include "aws/client.h"
 #include "aws/fake_aws.h"
+#include "bake/lock_file.h"
 #include "base/encoding.h"
+#include "builder/ami_stand.h"
 #include "builder/internal/instance.h"
 #include "builder/orders.h"
 #include "host/random.h"
@@ -66,6 +68,14 @@ std::string parcel_of(const std::vector<std::string>& scripts) {
 spec::App app_of(const std::string& steps, const std::string& more = {}) {
   return spec::parse_app("app: web\nimage:\n  from: debian:bookworm\n  version: 1.0.0\n  steps:\n" + steps + more);
 }
+
+std::string file_of(const Order& order, const std::string& path) {
+  for (const ParcelEntry& entry : order.parcel) {
+    if (entry.path == path) return entry.content;
+  }
+  return "there is no " + path;
+}
+std::string script_of(const Order& order) { return file_of(order, "/run/kiln/step"); }
 
 class Orders : public testing::Test {
  protected:
@@ -123,8 +133,8 @@ TEST_F(Orders, AreTheRecipesStepsBetweenABeginningAndAnEnd) {
       "    - run: [echo it's, 'false {{x}}']\n    - enable: nginx\n");
   const auto all = orders(app);
   ASSERT_EQ(all.size(), 6U);
-  EXPECT_THAT(all[0].parcel[0].content, HasSubstr("cloud-init status --wait"));
-  EXPECT_THAT(all[1].parcel[0].content, HasSubstr("--no-install-recommends -- 'nginx' 'curl=7.88'"));
+  EXPECT_THAT(script_of(all[0]), HasSubstr("cloud-init status --wait"));
+  EXPECT_THAT(all[1].parcel[0].content, HasSubstr("--no-install-recommends install -- 'nginx' 'curl=7.88'"));
   std::vector<std::string> copied;
   for (const ParcelEntry& entry : all[2].parcel) copied.push_back(fmt::format("{} {:o}", entry.path, entry.mode));
   EXPECT_THAT(copied,
@@ -173,6 +183,34 @@ TEST_F(Orders, RefuseWhatAnInstanceCannotHaveAndQuoteIt) {
               HasSubstr("kiln.yaml:6:7: 4.0 MiB compressed do not go"));
 }
 
+TEST_F(Orders, OfRepositoriesAreKeysAndSourcesThatTheImageDoesNotKeep) {
+  const std::string more =
+      "  repositories:\n    - {name: tools, url: 'https://tools.example/debian', suite: stable, components: [main], "
+      "key: tools.asc}\n";
+  const spec::App app = app_of("    - packages: [tool]\n", more);
+  EXPECT_THAT(refused(app), HasSubstr("the repository 'tools' has no key: 'tools.asc' is no file"));
+  host::write_file(folder_.path() / "tools.asc", "-----BEGIN PGP PUBLIC KEY BLOCK-----\n");
+  const auto all = orders(app);
+  EXPECT_EQ(file_of(all[0], "/run/kiln-apt/keys/tools.asc"), "-----BEGIN PGP PUBLIC KEY BLOCK-----\n");
+  EXPECT_EQ(file_of(all[0], "/run/kiln-apt/sources/kiln-tools.sources"),
+            "Types: deb\nURIs: https://tools.example/debian\nSuites: stable\nSigned-By: "
+            "/run/kiln-apt/keys/tools.asc\nComponents: main\n");
+  EXPECT_THAT(script_of(all[1]), HasSubstr("APT_CONFIG=/run/kiln-apt/apt.conf"));
+  EXPECT_THAT(script_of(all.back()), HasSubstr("rm -rf /run/kiln-apt"));
+}
+
+TEST_F(Orders, HonourTheLockFileAndRefuseAStepThatItDoesNotKnow) {
+  bake::LockFile lock;
+  lock.base = "debian:bookworm";
+  lock.steps = {{{"nginx"}, {{"nginx", "1.22.1-9"}, {"nginx-common", "1.22.1-9"}}}};
+  bake::write_lock_file(folder_.path(), lock);
+  const auto all = orders(app_of("    - packages: [nginx]\n"));
+  EXPECT_THAT(script_of(all[1]), HasSubstr("install -- 'nginx=1.22.1-9' 'nginx-common=1.22.1-9'\n"));
+  EXPECT_THAT(script_of(all[1]), HasSubstr("apt-mark -q auto 'nginx-common'"));
+  EXPECT_THAT(refused(app_of("    - packages: [curl]\n")),
+              HasSubstr("kiln.yaml:6:7: kiln.lock does not say which versions this step brings"));
+}
+
 class Building : public testing::Test {
  protected:
   Building() {
@@ -185,14 +223,7 @@ class Building : public testing::Test {
     bases = images;
   }
 
-  Result bake(const spec::App& app) {
-    Request request{.app = app, .folder = folder.path(), .version = "1.0.0"};
-    request.on_progress = [this](const Progress& progress) {
-      if (progress.kind != Progress::Kind::note) return;
-      notes.push_back(progress.text);
-    };
-    return bake_in_instance(site, request);
-  }
+  Result bake(const spec::App& app) { return bake_in_instance(site, {app, folder.path(), "local", "1.0.0", {}, {}}); }
 
   void launches() {
     ec2::CreateSecurityGroupResult group;
@@ -221,7 +252,7 @@ class Building : public testing::Test {
     aws.then_ok<ec2::DescribeInstances>(result);
   }
 
-  void runs(const std::string& status, std::int64_t code, const std::string& err = {}) {
+  void runs(const std::string& status, std::int64_t code, const std::string& err = {}, const std::string& out = {}) {
     ssm::SendCommandResult sent;
     sent.command.emplace();
     sent.command->command_id = "c-1";
@@ -234,7 +265,17 @@ class Building : public testing::Test {
     invocation.status_details = status;
     invocation.response_code = code;
     invocation.standard_error_content = err;
+    invocation.standard_output_content = out;
     aws.then_ok<ssm::GetCommandInvocation>(invocation);
+  }
+
+  // In two pieces.
+  void reads(const std::string& bytes) {
+    const std::string text = base64_encode(bytes);
+    const std::size_t half = text.size() / 2;
+    runs("Success", 0, {}, fmt::format("{}\n{}", text.size(), text.substr(0, half)));
+    runs("Success", 0, {}, text.substr(half));
+    runs("Success", 0);
   }
 
   void images_itself(const std::string& state) {
@@ -262,13 +303,13 @@ class Building : public testing::Test {
   catalog::Catalog catalog{ledger};
   Site site{client, clock, random, ledger, "123456789012", "us-east-1"};
   ec2::DescribeImagesResult bases;
-  std::vector<std::string> notes;
 };
 
 TEST_F(Building, AnInstanceIsLaunchedAskedStoppedAndImaged) {
   aws.then_ok<ec2::DescribeImages>(bases);
   launches();
   for (int i = 0; i < 3; ++i) runs("Success", 0);
+  reads("the disk");
   images_itself("available");
   ec2::DescribeImagesResult made;
   made.images.resize(1);
@@ -276,19 +317,27 @@ TEST_F(Building, AnInstanceIsLaunchedAskedStoppedAndImaged) {
   made.images[0].block_device_mappings[0].ebs.emplace();
   made.images[0].block_device_mappings[0].ebs->snapshot_id = "snap-1";
   aws.then_ok<ec2::DescribeImages>(made);
-  aws.then_ok<ec2::CreateTags>({});
+  ec2::DescribeSnapshotsResult snapshots;
+  snapshots.snapshots.resize(1);
+  snapshots.snapshots[0].volume_size = 8;
+  aws.then_ok<ec2::DescribeSnapshots>(snapshots);
   const Result result = bake(app_of("    - packages: [nginx]\n"));
   EXPECT_EQ(result.ami, "ami-made");
   EXPECT_EQ(result.base, "ami-new");
-  EXPECT_EQ(result.digest, sha256("ami\n123456789012\nus-east-1\nami-made\nsnap-1\n"));
+  EXPECT_EQ(result.disk, "the disk");
+  EXPECT_EQ(result.snapshot, "snap-1");
+  EXPECT_EQ(result.size_bytes, std::uint64_t{8} << 30);
+  ASSERT_EQ(result.steps.size(), 1U);
+  EXPECT_EQ(result.steps[0].text, "packages nginx");
+  EXPECT_FALSE(result.tags.contains("kiln:digest")) << "it is no image before it is tested";
   EXPECT_EQ(result.tags.at("kiln:version"), "1.0.0");
-  ASSERT_EQ(unfinished_runs(site, "web").size(), 1U);
-  const std::string run = unfinished_runs(site, "web").front();
+  ASSERT_EQ(open_runs(ledger, "web").size(), 1U);
+  const std::string run = open_runs(ledger, "web").front().run;
+  EXPECT_EQ(result.run, run);
   EXPECT_THAT(aws.requests[1].body, HasSubstr(run)) << "the group is tagged";
   EXPECT_THAT(aws.requests[2].body, HasSubstr("InstanceInitiatedShutdownBehavior=terminate"));
   EXPECT_THAT(aws.requests[2].body, HasSubstr(run));
   EXPECT_THAT(aws.requests[2].body, Not(HasSubstr("KeyName")));
-  EXPECT_THAT(aws.requests.back().body, HasSubstr(result.digest.hex()));
 }
 
 TEST_F(Building, AStepThatFailsIsQuotedAndTheRunStaysToBeSwept) {
@@ -304,7 +353,7 @@ TEST_F(Building, AStepThatFailsIsQuotedAndTheRunStaysToBeSwept) {
     EXPECT_THAT(error.message(), HasSubstr("kiln.yaml:6:7: packages ngnix failed"));
     EXPECT_THAT(error.message(), HasSubstr("status 100 (Failed):\nE: Unable to locate package ngnix"));
   }
-  EXPECT_EQ(unfinished_runs(site, "web").size(), 1U);
+  EXPECT_EQ(open_runs(ledger, "web").size(), 1U);
 }
 
 TEST_F(Building, NothingIsMadeForWhatCannotBeBaked) {
@@ -316,7 +365,7 @@ TEST_F(Building, NothingIsMadeForWhatCannotBeBaked) {
   other.image.base = spec::OciBase{"docker://debian"};
   EXPECT_THROW(bake(other), Error);
   EXPECT_EQ(aws.requests.size(), 1U);
-  EXPECT_THAT(unfinished_runs(site, "web"), IsEmpty());
+  EXPECT_THAT(open_runs(ledger), IsEmpty());
   catalog::Image taken;
   taken.app = "web";
   taken.version = "1.0.0";
@@ -330,10 +379,10 @@ TEST_F(Building, SeveralAmisMatchOnlyWhenTheNewestIsAskedFor) {
   spec::App app = app_of("    - packages: [nginx]\n");
   app.image.base = spec::AmiBase{{}, {"self"}, {{"name", {"golden-*"}}}};
   aws.then_ok<ec2::DescribeImages>(bases);
-  EXPECT_THROW(base_ami(client, app), Error);
+  EXPECT_THROW(base_ami(site, app), Error);
   std::get<spec::AmiBase>(app.image.base).most_recent = true;
   aws.then_ok<ec2::DescribeImages>(bases);
-  EXPECT_EQ(base_ami(client, app), "ami-new");
+  EXPECT_EQ(base_ami(site, app), "ami-new");
   EXPECT_THAT(aws.requests.back().body, HasSubstr("golden-"));
 }
 
@@ -382,7 +431,106 @@ TEST_F(Building, ASweepLeavesAnAmiThatTheCatalogKnows) {
   aws.then_ok<ec2::DescribeInstances>({});
   aws.then_ok<ec2::DescribeSecurityGroups>({});
   EXPECT_THAT(sweep(site, catalog, "web"), IsEmpty());
-  EXPECT_THAT(unfinished_runs(site, "web"), IsEmpty());
+  EXPECT_THAT(open_runs(ledger), IsEmpty());
+  const spec::App child =
+      spec::parse_app("app: child\nimage:\n  from: web@1.0.0\n  version: 1.0.0\n  steps:\n    - run: make\n");
+  EXPECT_EQ(base_ami(site, child), "ami-good") << "a base of the catalog is where it is placed";
+}
+
+TEST_F(Building, AnImageIsTriedAsAnInstanceAndAskedBySystemsManager) {
+  AmiStandOptions options{.app = "web", .run = "r1", .ami = "ami-made", .secrets = {}, .what = {}, .instance = {}};
+  options.secrets = "/etc/a.key: a private key\n/root/.netrc: passwords\n";
+  AmiStand stand(site, options);
+  launches();
+  is("running");
+  stand.boot();
+  EXPECT_THAT(aws.requests[1].body, HasSubstr("ImageId=ami-made"));
+  EXPECT_THAT(aws.requests[1].body, HasSubstr("kiln-test-r1"));
+  runs("Failed", 3, "because", "text");
+  machine::Command command;
+  command.id = "check-1";
+  command.script = "echo {{braces}}; exit 3";
+  command.timeout = Duration(1'500);
+  const auto end = stand.ask(command);
+  EXPECT_EQ(end.how, machine::CommandEnd::How::exited);
+  EXPECT_EQ(end.status, 3);
+  EXPECT_EQ(end.out + end.err, "textbecause");
+  const std::string& sent = aws.requests[aws.requests.size() - 4].body;
+  EXPECT_THAT(sent, HasSubstr("\"executionTimeout\":[\"2\"]"));
+  EXPECT_THAT(sent, Not(HasSubstr("{{")));
+  EXPECT_THAT(sent, HasSubstr(base64_encode(command.script)));
+  reads("HTTP/1.1 404 Not Found\r\nServer: nginx\r\n\r\nno such page");
+  const http::Response response = stand.fetch(80, {}, Duration(1'000));
+  EXPECT_EQ(response.status, 404);
+  EXPECT_EQ(response.headers.get("server"), "nginx");
+  EXPECT_EQ(response.body, "no such page");
+  EXPECT_THAT(stand.secrets({"/root/.netrc"}), ElementsAre("/etc/a.key: a private key"));
+  // Nobody listens, and the instance runs: it may yet come.
+  runs("Failed", 1, "bash: connect: Connection refused");
+  is("running");
+  try {
+    stand.fetch(81, {}, Duration(1'000));
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::unavailable);
+  }
+  runs("Failed", -1);
+  is("terminated");
+  try {
+    stand.ask(command);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::conflict);
+  }
+}
+
+TEST_F(Building, AnInstanceThatDoesNotComeUpIsTheImagesFault) {
+  AmiStandOptions options{.app = "web", .run = "r1", .ami = "ami-made", .secrets = {}, .what = {}, .instance = {}};
+  AmiStand stand(site, options);
+  ec2::CreateSecurityGroupResult group;
+  group.group_id = "sg-1";
+  aws.then_ok<ec2::CreateSecurityGroup>(group);
+  aws.then_ok<ec2::RunInstances>({});
+  is("terminated");
+  try {
+    stand.boot();
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::conflict);
+    EXPECT_THAT(error.message(), HasSubstr("is terminated"));
+  }
+}
+
+TEST_F(Building, AnInstanceThatWasKeptIsSparedUntilItIsEnded) {
+  const std::string run = begin_run(site, "web", {{"environment", "local"}});
+  AmiStandOptions options{.app = "web", .run = run, .ami = "ami-made", .secrets = {}, .what = "web@1", .instance = {}};
+  AmiStand stand(site, options);
+  launches();
+  is("running");
+  stand.boot();
+  EXPECT_EQ(stand.keep(), "i-1");
+  const OpenRun kept = find_kept(ledger, "i-1");
+  EXPECT_EQ(kept.what + kept.environment, "web@1local");
+  EXPECT_THROW(find_kept(ledger, "i-2"), Error);
+  ec2::DescribeSecurityGroupsResult groups;
+  groups.security_groups.resize(1);
+  groups.security_groups[0].group_id = "sg-1";
+  groups.security_groups[0].group_name = "kiln-test-" + run;
+  const auto nothing_but_it = [&] {
+    aws.then_ok<ec2::DescribeImages>({});
+    aws.then_ok<ec2::DescribeSnapshots>({});
+    is("running");
+  };
+  nothing_but_it();
+  aws.then_ok<ec2::DescribeSecurityGroups>(groups);
+  EXPECT_THAT(sweep(site, catalog, "web"), IsEmpty());
+  nothing_but_it();
+  aws.then_ok<ec2::TerminateInstances>({});
+  is("terminated");
+  aws.then_ok<ec2::DescribeSecurityGroups>(groups);
+  aws.then_ok<ec2::DeleteSecurityGroup>({});
+  end_kept(site, catalog, kept);
+  EXPECT_THAT(open_runs(ledger), IsEmpty());
 }
 
 }  // namespace

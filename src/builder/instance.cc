@@ -6,12 +6,11 @@
 #include <algorithm>
 
 #include "aws/client.h"
-#include "aws/paginate.h"
 #include "aws/wait.h"
 #include "base/encoding.h"
 #include "base/text.h"
+#include "builder/internal/words.h"
 #include "fleet/names.h"
-#include "wire/ec2.h"
 #include "wire/ssm.h"
 
 namespace kiln::builder {
@@ -19,42 +18,56 @@ namespace {
 
 namespace ec2 = wire::ec2;
 namespace ssm = wire::ssm;
+using machine::CommandEnd;
 
-constexpr const char* kDebianOwner = "136693071363";  // https://wiki.debian.org/Cloud/AmazonEC2Image
 constexpr Duration kReachable = std::chrono::minutes(10);
 constexpr Duration kStopped = std::chrono::minutes(10);
 constexpr Duration kAvailable = std::chrono::minutes(60);  // a snapshot of a full 8 GiB takes some ten
-constexpr Duration kGone = std::chrono::minutes(10);
-constexpr std::int64_t kDelivery = 600;    // seconds until a command must have begun
-constexpr std::int64_t kExecution = 7200;  // and until it must have ended
+constexpr Duration kStepMost = std::chrono::hours(2);
+constexpr Duration kReadMost = std::chrono::minutes(20);
+constexpr Duration kPieceMost = std::chrono::minutes(1);
+constexpr std::int64_t kDelivery = 600;  // seconds until a command must have begun
 constexpr std::size_t kSaidLines = 10;
 constexpr std::size_t kCommentMax = 100;
 constexpr std::size_t kAmiNameMax = 128;
+// GetCommandInvocation gives the first 24,000 characters; the size goes before the first piece.
+constexpr std::size_t kPieceChars = 23'900;
+constexpr std::size_t kReadCharsMax = std::size_t{16} << 20;
 
-std::string str(const std::optional<std::string>& text) { return text.value_or(""); }
-
-ec2::Filter filter(std::string name, std::vector<std::string> values) {
-  ec2::Filter made;
-  made.name = std::move(name);
-  made.values = std::move(values);
-  return made;
+// Throws unless it ended well.
+void must(const CommandEnd& end) {
+  if (end.how == CommandEnd::How::exited && end.status == 0) return;
+  const std::string said = last_lines(std::string(trim(end.err.empty() ? end.out : end.err)), kSaidLines);
+  const char* how = end.how == CommandEnd::How::exited      ? "Failed"
+                    : end.how == CommandEnd::How::timed_out ? "TimedOut"
+                    : end.how == CommandEnd::How::cancelled ? "Cancelled"
+                                                            : "Undeliverable";
+  throw Error(ErrorCode::io,
+              fmt::format("it ended with status {} ({}){}{}", end.status, how, said.empty() ? "" : ":\n", said));
 }
 
-ec2::TagSpecification tagged(const std::string& what, const std::map<std::string, std::string>& tags) {
-  ec2::TagSpecification specification;
-  specification.resource_type = what;
-  for (const auto& [key, value] : tags) {
-    ec2::Tag tag;
-    tag.key = key;
-    tag.value = value;
-    specification.tags.push_back(tag);
+CommandEnd end_of(const ssm::GetCommandInvocationResult& found) {
+  CommandEnd end;
+  const std::string status = str(found.status), details = str(found.status_details);
+  end.status = static_cast<int>(found.response_code.value_or(-1));
+  end.out = str(found.standard_output_content);
+  end.err = str(found.standard_error_content);
+  if (status == "TimedOut" || details == "ExecutionTimedOut") {
+    end.how = details == "DeliveryTimedOut" ? CommandEnd::How::undelivered : CommandEnd::How::timed_out;
+  } else if (status == "Cancelled") {
+    end.how = CommandEnd::How::cancelled;
+  } else if (status == "Success" || end.status >= 0) {
+    end.how = CommandEnd::How::exited;
+  } else {
+    end.how = CommandEnd::How::undelivered;
+    if (end.err.empty()) end.err = details;
   }
-  return specification;
+  return end;
 }
 
 // EC2 takes letters, digits, and ()[] ./-'@_ .
-std::string ami_name(const std::string& app, const std::string& version) {
-  std::string name = fmt::format("{}-{}", app, version).substr(0, kAmiNameMax);
+std::string ami_name(const std::string& of) {
+  std::string name = of.substr(0, kAmiNameMax);
   std::ranges::replace_if(
       name,
       [](unsigned char c) {
@@ -64,92 +77,58 @@ std::string ami_name(const std::string& app, const std::string& version) {
   return name;
 }
 
-bool is_gone(const aws::AwsError& error) {
-  return error.code() == ErrorCode::not_found || error.aws_code().find("NotFound") != std::string::npos ||
-         error.aws_code() == "InvalidAMIID.Unavailable";
-}
-
-std::string newest(const std::vector<ec2::Image>& images) {
-  const auto found =
-      std::ranges::max_element(images, {}, [](const ec2::Image& image) { return str(image.creation_date); });
-  return found == images.end() ? std::string() : str(found->image_id);
-}
-
 }  // namespace
 
-std::string base_ami(aws::Client& client, const spec::App& app) {
-  ec2::DescribeImagesRequest request;
-  bool most_recent = true;
-  std::string what;
-  if (const auto* debian = std::get_if<spec::DebianBase>(&app.image.base)) {
-    const std::string number = debian->release == "bookworm" ? "12" : "13";
-    what = fmt::format("of Debian named debian-{}-amd64-*", number);
-    request.owners = {kDebianOwner};
-    request.filters = {filter("name", {fmt::format("debian-{}-amd64-*", number)}), filter("state", {"available"})};
-  } else if (const auto* ami = std::get_if<spec::AmiBase>(&app.image.base)) {
-    what = ami->id.empty() ? "that 'ami' describes" : ami->id;
-    if (!ami->id.empty()) request.image_ids = {ami->id};
-    request.owners = ami->owners;
-    for (const auto& [name, values] : ami->filters) request.filters.push_back(filter(name, values));
-    most_recent = ami->most_recent || !ami->id.empty();
-  } else {
-    throw app.source.error(app.image.where, "a base that is no AMI cannot be baked in an instance",
-                           "Begin with 'from: debian:RELEASE' or an 'ami', or bake offline: kiln bake.");
-  }
-  const auto images = client.call<ec2::DescribeImages>(request).images;
-  if (images.empty()) {
-    throw Error(ErrorCode::not_found, fmt::format("there is no AMI {} in this region", what),
-                "Look for it by: aws ec2 describe-images");
-  }
-  if (images.size() > 1 && !most_recent) {
-    throw app.source.error(app.image.where, fmt::format("{} AMIs match, and one must", images.size()),
-                           "Narrow the filters, or say 'most_recent'.");
-  }
-  return newest(images);
+std::string group_name(Role role, const std::string& run) {
+  return (role == Role::builder ? "kiln-builder-" : "kiln-test-") + run;
 }
 
-void Run::note(const std::string& text) const {
-  if (request_.on_progress) request_.on_progress({Progress::Kind::note, 0, 0, text, {}, {}});
+std::string as_command(const std::string& script) {
+  return fmt::format("exec /bin/sh -c \"$(printf %s '{}' | base64 -d)\"\n", base64_encode(script));
 }
 
-std::string Run::vpc_of_subnet() const {
-  if (request_.subnet.empty()) return {};
+std::string Instance::name() const {
+  return role_ == Role::builder ? "kiln builder of " + app_ : "kiln test of " + app_;
+}
+
+std::string Instance::vpc_of_subnet() const {
+  if (options_.subnet.empty()) return {};
   ec2::DescribeSubnetsRequest request;
-  request.subnet_ids = {request_.subnet};
+  request.subnet_ids = {options_.subnet};
   for (const auto& subnet : site_.client.call<ec2::DescribeSubnets>(request).subnets) return str(subnet.vpc_id);
   return {};
 }
 
 // Nothing may come in; what it needs it asks for itself.
-std::string Run::make_group() {
+std::string Instance::make_group() {
   ec2::CreateSecurityGroupRequest request;
-  request.group_name = "kiln-builder-" + run_;
-  request.description = "Kiln: baking " + request_.app.name;
+  request.group_name = group_name(role_, run_);
+  request.description = name();
   if (const std::string vpc = vpc_of_subnet(); !vpc.empty()) request.vpc_id = vpc;
   request.tag_specifications = {
-      tagged("security-group", {{std::string(kTagBuilder), run_}, {std::string(fleet::kTagApp), request_.app.name}})};
+      tagged("security-group", {{std::string(kTagBuilder), run_}, {std::string(fleet::kTagApp), app_}})};
   return str(site_.client.call<ec2::CreateSecurityGroup>(request).group_id);
 }
 
-void Run::launch(const std::string& ami) {
+void Instance::launch(const std::string& ami) {
   const std::string group = make_group();
   ec2::RunInstancesRequest request;
   request.image_id = ami;
-  request.instance_type = request_.instance_type;
+  request.instance_type = options_.type;
   request.min_count = request.max_count = 1;
   request.security_group_ids = {group};
-  if (!request_.subnet.empty()) request.subnet_id = request_.subnet;
+  if (!options_.subnet.empty()) request.subnet_id = options_.subnet;
   request.instance_initiated_shutdown_behavior = "terminate";
-  request.client_token = "kiln-builder-" + run_;
+  request.client_token = group_name(role_, run_);
   ec2::InstanceMetadataOptionsRequest metadata;
   metadata.http_tokens = "required";
   request.metadata_options = metadata;
-  if (!request_.instance_profile.empty()) {
+  if (!options_.profile.empty()) {
     ec2::IamInstanceProfileSpecification profile;
-    profile.name = request_.instance_profile;
+    profile.name = options_.profile;
     request.iam_instance_profile = profile;
   }
-  if (request_.install_agent) {
+  if (options_.install_agent && role_ == Role::builder) {
     // https://docs.aws.amazon.com/systems-manager/latest/userguide/agent-install-deb.html
     request.user_data = base64_encode(
         "#!/bin/sh\ncommand -v amazon-ssm-agent >/dev/null && exit 0\ncd /tmp\n"
@@ -158,28 +137,33 @@ void Run::launch(const std::string& ami) {
         "amazon-ssm-agent.deb\n"
         "systemctl enable --now amazon-ssm-agent\n");
   }
-  const std::map<std::string, std::string> tags = {{std::string(kTagBuilder), run_},
-                                                   {std::string(fleet::kTagApp), request_.app.name},
-                                                   {"Name", "kiln builder of " + request_.app.name}};
+  const std::map<std::string, std::string> tags = {
+      {std::string(kTagBuilder), run_}, {std::string(fleet::kTagApp), app_}, {"Name", name()}};
   request.tag_specifications = {tagged("instance", tags), tagged("volume", tags)};
   const auto made = site_.client.call<ec2::RunInstances>(request);
-  instance_ = made.instances.empty() ? "" : str(made.instances.front().instance_id);
-  note(fmt::format("builder {} from {}, a {}", instance_, ami, request_.instance_type));
+  id_ = made.instances.empty() ? "" : str(made.instances.front().instance_id);
+  if (options_.on_note) {
+    options_.on_note(fmt::format("{} {} from {}, a {}", role_ == Role::builder ? "builder" : "test instance", id_, ami,
+                                 options_.type));
+  }
+  wait_until_reached();
+}
 
+void Instance::wait_until_reached() {
   aws::Wait wait;
-  wait.what = fmt::format("{} to be reached by Systems Manager", instance_);
+  wait.what = fmt::format("{} to be reached by Systems Manager", id_);
   wait.budget = kReachable;
-  wait.cancelled = request_.cancelled;
+  wait.cancelled = options_.cancelled;
   aws::wait_until(site_.clock, wait, [&] {
     const std::string now = state();
     if (now == "terminated" || now == "shutting-down" || now == "stopped") {
-      throw Error(ErrorCode::io, fmt::format("the builder {} is {}", instance_, now),
-                  "Its console: aws ec2 get-console-output --instance-id " + instance_);
+      throw Error(ErrorCode::io, fmt::format("the instance {} is {}", id_, now),
+                  "Its console: aws ec2 get-console-output --instance-id " + id_);
     }
     ssm::DescribeInstanceInformationRequest asked;
     ssm::InstanceInformationStringFilter id;
     id.key = "InstanceIds";
-    id.values = {instance_};
+    id.values = {id_};
     asked.filters = {id};
     aws::Seen seen{false, now};
     for (const auto& one : site_.client.call<ssm::DescribeInstanceInformation>(asked).instance_information_list) {
@@ -189,36 +173,57 @@ void Run::launch(const std::string& ami) {
   });
 }
 
-std::string Run::state() const {
+namespace {
+
+std::optional<ec2::Instance> describe(aws::Client& client, const std::string& id) {
   ec2::DescribeInstancesRequest request;
-  request.instance_ids = {instance_};
-  for (const auto& reservation : site_.client.call<ec2::DescribeInstances>(request).reservations) {
-    for (const auto& instance : reservation.instances) return instance.state ? str(instance.state->name) : "";
+  request.instance_ids = {id};
+  for (const auto& reservation : client.call<ec2::DescribeInstances>(request).reservations) {
+    for (const auto& instance : reservation.instances) return instance;
   }
-  return {};
+  return std::nullopt;
 }
 
-std::string Run::command(const std::string& script, const std::string& comment) {
+}  // namespace
+
+std::string Instance::state() const {
+  const auto found = describe(site_.client, id_);
+  return found && found->state ? str(found->state->name) : "";
+}
+
+std::string Instance::address() const {
+  const auto found = describe(site_.client, id_);
+  return found ? str(found->private_ip_address) : "";
+}
+
+std::string Instance::console() const {
+  ec2::GetConsoleOutputRequest request;
+  request.instance_id = id_;
+  return base64_decode(str(site_.client.call<ec2::GetConsoleOutput>(request).output));
+}
+
+CommandEnd Instance::ask(const std::string& script, const std::string& comment, Duration most) {
   ssm::SendCommandRequest request;
   request.document_name = "AWS-RunShellScript";
-  request.instance_ids = {instance_};
+  request.instance_ids = {id_};
   request.timeout_seconds = kDelivery;
   request.comment = comment.substr(0, kCommentMax);
-  request.parameters = {{"commands", {script}}, {"executionTimeout", {std::to_string(kExecution)}}};
+  const auto seconds = std::max<std::int64_t>(1, (most.count() + 999) / 1000);
+  request.parameters = {{"commands", {script}}, {"executionTimeout", {std::to_string(seconds)}}};
   const auto sent = site_.client.call<ssm::SendCommand>(request);
   const std::string id = sent.command ? str(sent.command->command_id) : "";
 
   ssm::GetCommandInvocationResult found;
   aws::Wait wait;
   wait.what = comment;
-  wait.budget = std::chrono::seconds(kDelivery + kExecution + 60);
+  wait.budget = std::chrono::seconds(kDelivery + seconds + 60);
   wait.interval_min = Duration(50);
   wait.interval_max = Duration(3'000);
-  wait.cancelled = request_.cancelled;
+  wait.cancelled = options_.cancelled;
   aws::wait_until(site_.clock, wait, [&] {
     ssm::GetCommandInvocationRequest asked;
     asked.command_id = id;
-    asked.instance_id = instance_;
+    asked.instance_id = id_;
     try {
       found = site_.client.call<ssm::GetCommandInvocation>(asked);
     } catch (const aws::AwsError& error) {
@@ -231,41 +236,73 @@ std::string Run::command(const std::string& script, const std::string& comment) 
         status == "Pending" || status == "InProgress" || status == "Delayed" || status == "Cancelling";
     return aws::Seen{!under_way, status};
   });
-  const std::string out = str(found.standard_output_content), err = str(found.standard_error_content);
-  if (str(found.status) == "Success") return out + err;
-  const std::string said = last_lines(std::string(trim(err.empty() ? out : err)), kSaidLines);
-  throw Error(ErrorCode::io, fmt::format("it ended with status {} ({}){}{}", found.response_code.value_or(-1),
-                                         str(found.status_details), said.empty() ? "" : ":\n", said));
+  return end_of(found);
 }
 
-void Run::stop() {
+std::string Instance::run(const std::string& script, const std::string& comment) {
+  const CommandEnd end = ask(script, comment, kStepMost);
+  must(end);
+  return end.out + end.err;
+}
+
+std::string Instance::read(const std::string& script, const std::string& comment) {
+  // Base64 has no end of line in it: what comes back is text, and may be cut anywhere.
+  const CommandEnd first = ask(fmt::format("set -e\numask 077\nmkdir -p /run/kiln-read\ncd /run/kiln-read\n({}) >said\n"
+                                           "base64 -w0 <said >text\nrm said\nwc -c <text\nhead -c {} text\n",
+                                           trim(as_command(script)), kPieceChars),
+                               comment, kReadMost);
+  must(first);
+  const auto line = first.out.find('\n');
+  const auto size = parse_int(trim(first.out.substr(0, line)));
+  if (!size || line == std::string::npos)
+    throw Error(ErrorCode::io, fmt::format("{} was answered with '{}'", comment, first.out.substr(0, 100)));
+  const auto all = static_cast<std::size_t>(*size);
+  if (all > kReadCharsMax) {
+    throw Error(ErrorCode::unsupported, fmt::format("{} gives {}: at most {} go through Systems Manager", comment,
+                                                    format_bytes(all), format_bytes(kReadCharsMax)));
+  }
+  std::string text = first.out.substr(line + 1);
+  while (text.size() < all) {
+    const CommandEnd next =
+        ask(fmt::format("tail -c +{} /run/kiln-read/text | head -c {}\n", text.size() + 1, kPieceChars), comment,
+            kPieceMost);
+    must(next);
+    if (next.out.empty() || text.size() + next.out.size() > all)
+      throw Error(ErrorCode::io, fmt::format("{} was cut after {} of {} characters", comment, text.size(), all));
+    text += next.out;
+  }
+  must(ask("rm -rf /run/kiln-read\n", comment, kPieceMost));
+  return base64_decode(text);
+}
+
+void Instance::stop() {
   ec2::StopInstancesRequest request;
-  request.instance_ids = {instance_};
+  request.instance_ids = {id_};
   site_.client.call<ec2::StopInstances>(request);
   aws::Wait wait;
-  wait.what = instance_ + " to be stopped";
+  wait.what = id_ + " to be stopped";
   wait.budget = kStopped;
-  wait.cancelled = request_.cancelled;
+  wait.cancelled = options_.cancelled;
   aws::wait_until(site_.clock, wait, [&] {
     const std::string now = state();
     return aws::Seen{now == "stopped", now};
   });
 }
 
-std::string Run::create_image(const std::map<std::string, std::string>& tags) {
+std::string Instance::create_image(const std::string& name, const std::map<std::string, std::string>& tags) {
   std::map<std::string, std::string> all = tags;
   all[std::string(kTagBuilder)] = run_;
   ec2::CreateImageRequest request;
-  request.instance_id = instance_;
-  request.name = ami_name(request_.app.name, request_.version);
-  request.description = fmt::format("{} {}, baked by Kiln in {}", request_.app.name, request_.version, instance_);
+  request.instance_id = id_;
+  request.name = ami_name(name);
+  request.description = fmt::format("{}, baked by Kiln in {}", name, id_);
   request.tag_specifications = {tagged("image", all), tagged("snapshot", all)};
   const std::string ami = str(site_.client.call<ec2::CreateImage>(request).image_id);
-  note(fmt::format("{} is being made", ami));
+  if (options_.on_note) options_.on_note(fmt::format("{} is being made", ami));
   aws::Wait wait;
   wait.what = ami + " to be available";
   wait.budget = kAvailable;
-  wait.cancelled = request_.cancelled;
+  wait.cancelled = options_.cancelled;
   aws::wait_until(site_.clock, wait, [&] {
     ec2::DescribeImagesRequest asked;
     asked.filters = {filter("image-id", {ami})};
@@ -283,140 +320,24 @@ std::string Run::create_image(const std::map<std::string, std::string>& tags) {
   return ami;
 }
 
-void Run::tag(const std::string& resource, const std::map<std::string, std::string>& tags) {
-  ec2::CreateTagsRequest request;
-  request.resources = {resource};
-  request.tags = tagged("", tags).tags;
-  site_.client.call<ec2::CreateTags>(request);
-}
-
-std::string Run::snapshot_of(const std::string& ami) {
+Snapshot snapshot_of(aws::Client& client, const std::string& ami) {
   ec2::DescribeImagesRequest request;
   request.image_ids = {ami};
-  for (const auto& image : site_.client.call<ec2::DescribeImages>(request).images) {
+  Snapshot snapshot;
+  for (const auto& image : client.call<ec2::DescribeImages>(request).images) {
     for (const auto& device : image.block_device_mappings) {
-      if (device.ebs && device.ebs->snapshot_id) return *device.ebs->snapshot_id;
+      if (device.ebs && device.ebs->snapshot_id && snapshot.id.empty()) snapshot.id = *device.ebs->snapshot_id;
     }
   }
-  return {};
-}
-
-namespace {
-
-class Removal {
- public:
-  Removal(aws::Client& client, host::Clock& clock, const std::string& run)
-      : client_(client), clock_(clock), mine_{filter("tag:" + std::string(kTagBuilder), {run})} {}
-
-  void instances() {
-    std::vector<std::string> ids = living();
-    if (ids.empty()) return;
-    ec2::TerminateInstancesRequest request;
-    request.instance_ids = ids;
-    client_.call<ec2::TerminateInstances>(request);
-    for (const std::string& id : ids) removed_.push_back("instance " + id);
-    aws::Wait wait;
-    wait.what = join(ids, ", ") + " to be terminated";
-    wait.budget = kGone;
-    aws::wait_until(clock_, wait, [&] {
-      ids = living();
-      return aws::Seen{ids.empty(), ids.empty() ? "terminated" : "there"};
-    });
+  if (snapshot.id.empty()) return snapshot;
+  ec2::DescribeSnapshotsRequest asked;
+  asked.snapshot_ids = {snapshot.id};
+  for (const auto& one : client.call<ec2::DescribeSnapshots>(asked).snapshots) {
+    const auto volume = static_cast<std::uint64_t>(one.volume_size.value_or(0)) << 30;
+    snapshot.size_bytes = static_cast<std::uint64_t>(one.full_snapshot_size_in_bytes.value_or(0));
+    if (snapshot.size_bytes == 0) snapshot.size_bytes = volume;
   }
-
-  void groups() {
-    ec2::DescribeSecurityGroupsRequest request;
-    request.filters = mine_;
-    for (const auto& group : client_.call<ec2::DescribeSecurityGroups>(request).security_groups) {
-      ec2::DeleteSecurityGroupRequest removal;
-      removal.group_id = group.group_id;
-      aws::Wait wait;
-      wait.what = str(group.group_id) + " to be in use by nobody";
-      wait.budget = kGone;
-      aws::wait_until(clock_, wait, [&] {
-        try {
-          client_.call<ec2::DeleteSecurityGroup>(removal);
-        } catch (const aws::AwsError& error) {
-          // Its network interface goes a moment after the instance.
-          if (error.aws_code() == "DependencyViolation") return aws::Seen{false, "in use"};
-          if (!is_gone(error)) throw;
-        }
-        return aws::Seen{true, "deleted"};
-      });
-      removed_.push_back("security group " + str(group.group_id));
-    }
-  }
-
-  void images(const std::vector<std::string>& keep) {
-    ec2::DescribeImagesRequest request;
-    request.owners = {"self"};
-    request.filters = mine_;
-    bool kept = false;
-    for (const auto& image : client_.call<ec2::DescribeImages>(request).images) {
-      if (std::ranges::find(keep, str(image.image_id)) != keep.end()) {
-        kept = true;
-        continue;
-      }
-      ec2::DeregisterImageRequest removal;
-      removal.image_id = image.image_id;
-      try {
-        client_.call<ec2::DeregisterImage>(removal);
-      } catch (const aws::AwsError& error) {
-        if (!is_gone(error)) throw;
-      }
-      removed_.push_back("AMI " + str(image.image_id));
-    }
-    // A run makes one AMI of one snapshot.
-    if (!kept) snapshots();
-  }
-
-  std::vector<std::string> take() { return std::move(removed_); }
-
- private:
-  std::vector<std::string> living() {
-    ec2::DescribeInstancesRequest request;
-    request.filters = mine_;
-    std::vector<std::string> ids;
-    for (const auto& reservation :
-         aws::collect<ec2::DescribeInstances>(client_, request, &ec2::DescribeInstancesResult::reservations)) {
-      for (const auto& instance : reservation.instances) {
-        if (instance.state && str(instance.state->name) != "terminated") ids.push_back(str(instance.instance_id));
-      }
-    }
-    return ids;
-  }
-
-  void snapshots() {
-    ec2::DescribeSnapshotsRequest request;
-    request.filters = mine_;
-    for (const auto& snapshot : client_.call<ec2::DescribeSnapshots>(request).snapshots) {
-      ec2::DeleteSnapshotRequest removal;
-      removal.snapshot_id = snapshot.snapshot_id;
-      try {
-        client_.call<ec2::DeleteSnapshot>(removal);
-      } catch (const aws::AwsError& error) {
-        if (!is_gone(error)) throw;
-      }
-      removed_.push_back("snapshot " + str(snapshot.snapshot_id));
-    }
-  }
-
-  aws::Client& client_;
-  host::Clock& clock_;
-  std::vector<ec2::Filter> mine_;
-  std::vector<std::string> removed_;
-};
-
-}  // namespace
-
-std::vector<std::string> remove_run(aws::Client& client, host::Clock& clock, const std::string& run,
-                                    const std::vector<std::string>& keep) {
-  Removal removal(client, clock, run);
-  // An AMI that is being made needs its instance; without it both are given up.
-  removal.images(keep);
-  removal.instances();
-  removal.groups();
-  return removal.take();
+  return snapshot;
 }
 
 }  // namespace kiln::builder

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "bake/inputs.h"
+#include "bake/lock_file.h"
 #include "base/error.h"
 #include "base/mask.h"
 #include "base/text.h"
@@ -25,21 +26,32 @@ std::string word(std::string_view text) {
 ParcelEntry script(const std::string& lines) {
   return {.kind = ParcelEntry::Kind::file,
           .path = "/run/kiln/step",
-          .content = "#!/bin/sh\nset -e\n" + lines,
+          .content = "set -e\n" + lines,
           .mode = 0700,
           .seconds = kEpochSeconds};
 }
 
-// Others may be at work at a first boot: cloud-init, and apt's own timers.
+// Others may be at work at a first boot: cloud-init, and apt's own timers. Debian's initramfs mounts /run without the
+// right to execute, and a step's files are to be run from there.
 constexpr const char* kBegin =
-    "if command -v cloud-init >/dev/null; then cloud-init status --wait >/dev/null || :; fi\n";
-constexpr const char* kLists =
-    "export DEBIAN_FRONTEND=noninteractive\n"
-    "apt-get -q -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 update\n";
+    "if command -v cloud-init >/dev/null; then cloud-init status --wait >/dev/null || :; fi\n"
+    "mount -o remount,exec /run 2>/dev/null || :\n";
+
+// What apt has during the bake beside what the image has: it goes at the end.
+constexpr const char* kApt = "/run/kiln-apt";
+constexpr const char* kAptConf =
+    "Dir::Etc::SourceParts \"/run/kiln-apt/sources\";\nDPkg::Lock::Timeout \"300\";\nAcquire::Retries \"3\";\n"
+    "Dpkg::Options:: \"--force-confold\";\nDpkg::Use-Pty \"0\";\n";
+constexpr const char* kSources =
+    "for file in /etc/apt/sources.list.d/*; do [ ! -e \"$file\" ] || cp \"$file\" /run/kiln-apt/sources/; done\n";
+constexpr const char* kUseApt = "export DEBIAN_FRONTEND=noninteractive APT_CONFIG=/run/kiln-apt/apt.conf\n";
+// apt by itself goes on with old lists when new ones cannot be had.
+constexpr const char* kLists = "apt-get -q -o APT::Update::Error-Mode=any update\n";
 
 // What an instance has of its own must not be in the image of it.
 constexpr const char* kEnd =
-    "apt-get -q clean\nrm -rf /var/lib/apt/lists/*\n"
+    "rm -rf /run/kiln-apt\n"
+    "if command -v apt-get >/dev/null; then apt-get -q clean; rm -rf /var/lib/apt/lists/*; fi\n"
     "if command -v cloud-init >/dev/null; then cloud-init clean --logs >/dev/null || :; fi\n"
     "rm -f /etc/ssh/ssh_host_*_key /etc/ssh/ssh_host_*_key.pub /root/.bash_history /home/*/.bash_history\n"
     "rm -f /root/.ssh/authorized_keys /home/*/.ssh/authorized_keys\n"
@@ -48,10 +60,76 @@ constexpr const char* kEnd =
 constexpr const char* kWithoutSecrets =
     "Bake offline: kiln bake. Or let the instance fetch it at run time, by its role.";
 
+// Keys and sources of the app's own repositories, and Debian's from the app's mirror.
+class AptWriter {
+ public:
+  AptWriter(const spec::App& app, const host::Path& folder) : app_(app), folder_(folder) {}
+
+  Order write() {
+    for (const char* part : {"", "/sources", "/keys"}) {
+      order_.parcel.push_back({.kind = ParcelEntry::Kind::folder, .path = std::string(kApt) + part, .mode = 0755});
+    }
+    std::string conf = kAptConf, lines = kBegin;
+    if (app_.image.mirror.empty()) {
+      lines += kSources;
+    } else {
+      conf += "Acquire::Check-Valid-Until \"false\";\n";
+      put("/sources/kiln-mirror.list", mirrors());
+      conf += "Dir::Etc::SourceList \"/dev/null\";\n";
+    }
+    for (const spec::Repository& repository : app_.image.repositories) add(repository);
+    put("/apt.conf", conf);
+    order_.parcel.push_back(script(lines + kUseApt + kLists));
+    return std::move(order_);
+  }
+
+ private:
+  void put(const std::string& path, std::string content) {
+    order_.parcel.push_back({.path = kApt + path, .content = std::move(content), .seconds = kEpochSeconds});
+  }
+
+  void add(const spec::Repository& repository) {
+    if (!std::filesystem::is_regular_file(folder_ / repository.key)) {
+      throw app_.source.error(
+          repository.where,
+          fmt::format("the repository '{}' has no key: '{}' is no file", repository.name, repository.key),
+          "'key' is relative to the folder of kiln.yaml");
+    }
+    std::string key = host::read_file(folder_ / repository.key);
+    const std::string file =
+        fmt::format("/keys/{}{}", repository.name, key.starts_with("-----BEGIN") ? ".asc" : ".gpg");
+    std::string source = fmt::format("Types: deb\nURIs: {}\nSuites: {}\nSigned-By: {}{}\n", repository.url,
+                                     repository.suite, kApt, file);
+    if (!repository.components.empty()) source += "Components: " + join(repository.components, " ") + "\n";
+    put(file, std::move(key));
+    put("/sources/kiln-" + repository.name + ".sources", std::move(source));
+  }
+
+  std::string mirrors() const {
+    const auto* debian = std::get_if<spec::DebianBase>(&app_.image.base);
+    if (debian == nullptr) {
+      throw app_.source.error(app_.image.where, "'mirror' is of Debian, and this base is an AMI",
+                              "Leave it out: the AMI has sources of its own.");
+    }
+    std::string text = fmt::format("deb {0} {1} main\ndeb {0} {1}-updates main\n", app_.image.mirror, debian->release);
+    if (!app_.image.security_mirror.empty())
+      text += fmt::format("deb {} {}-security main\n", app_.image.security_mirror, debian->release);
+    return text;
+  }
+
+  const spec::App& app_;
+  const host::Path& folder_;
+  Order order_{.text = "wait for the first boot, refresh apt's lists", .run = true};
+};
+
 class Writer {
  public:
-  Writer(const spec::App& app, const host::Path& folder, const spec::Step& step)
-      : app_(app), folder_(folder), step_(step), order_{.text = masked(step.text(), app.image.hidden), .step = &step} {}
+  Writer(const spec::App& app, const host::Path& folder, const bake::LockFile* lock, const spec::Step& step)
+      : app_(app),
+        folder_(folder),
+        lock_(lock),
+        step_(step),
+        order_{.text = masked(step.text(), app.image.hidden), .step = &step} {}
 
   Order write() {
     std::visit([this](const auto& action) { put(action); }, step_.action);
@@ -59,12 +137,28 @@ class Writer {
   }
 
  private:
+  // With a lock file all that the step brought is asked for in its version, and what was not asked for by name is
+  // marked as apt would have. Recommended packages are left out.
   void put(const spec::PackagesStep& packages) {
-    std::string names;
-    for (const std::string& name : packages.packages) names += " " + word(name);
-    run("export DEBIAN_FRONTEND=noninteractive\napt-get -q -y -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 install "
-        "--no-install-recommends --" +
-        names + "\n");
+    std::string names, brought;
+    if (lock_ == nullptr) {
+      for (const std::string& name : packages.packages) names += " " + word(name);
+    } else {
+      const auto* locked = lock_->find(packages.packages);
+      if (locked == nullptr) {
+        refuse(fmt::format("{} does not say which versions this step brings", bake::kLockFile),
+               "Renew it with a bake on this machine: kiln bake --update");
+      }
+      for (const auto& [name, version] : locked->versions) {
+        names += " " + word(name + "=" + version);
+        const auto is_asked = [&](const std::string& asked) { return asked.substr(0, asked.find('=')) == name; };
+        if (std::ranges::none_of(packages.packages, is_asked)) brought += " " + word(name);
+      }
+    }
+    std::string lines =
+        kUseApt + std::string("apt-get -q -y --allow-downgrades --no-install-recommends install --") + names + "\n";
+    if (!brought.empty()) lines += "apt-mark -q auto" + brought + " >/dev/null\n";
+    run(lines);
   }
 
   void put(const spec::CopyStep& copy) {
@@ -147,6 +241,7 @@ class Writer {
 
   const spec::App& app_;
   const host::Path& folder_;
+  const bake::LockFile* lock_;
   const spec::Step& step_;
   Order order_;
 };
@@ -158,18 +253,12 @@ Order own(std::string text, const std::string& lines) {
 }  // namespace
 
 std::vector<Order> orders_of(const spec::App& app, const host::Path& folder) {
-  if (!app.image.repositories.empty()) {
-    throw app.source.error(app.image.repositories.front().where,
-                           "package repositories of one's own are not served in an instance",
-                           "Bake offline: kiln bake. Or add them by a 'run' step.");
-  }
+  const auto lock = bake::read_lock_file(folder);
   const bool installs = std::ranges::any_of(
       app.image.steps, [](const spec::Step& step) { return std::holds_alternative<spec::PackagesStep>(step.action); });
-  std::vector<Order> orders = {installs
-                                   ? own("wait for the first boot, refresh apt's lists", kBegin + std::string(kLists))
-                                   : own("wait for the first boot", kBegin)};
+  std::vector<Order> orders = {installs ? AptWriter(app, folder).write() : own("wait for the first boot", kBegin)};
   for (const spec::Step& step : app.image.steps) {
-    orders.push_back(Writer(app, folder, step).write());
+    orders.push_back(Writer(app, folder, lock ? &*lock : nullptr, step).write());
     if (orders.back().parcel.empty()) continue;
     try {
       deliver(orders.back().parcel, orders.back().run);

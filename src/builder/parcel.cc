@@ -85,7 +85,7 @@ std::vector<std::string> deliver(const std::vector<ParcelEntry>& entries, bool r
   last +=
       "base64 -d /run/kiln/parcel | tar -xzf - -C / --no-overwrite-dir --keep-directory-symlink\n"
       "rm -f /run/kiln/parcel\n";
-  if (run) last += "umask 022\nstatus=0\n/run/kiln/step || status=$?\nrm -rf /run/kiln\nexit $status\n";
+  if (run) last += "umask 022\nstatus=0\n/bin/sh /run/kiln/step || status=$?\nrm -rf /run/kiln\nexit $status\n";
   return scripts;
 }
 

@@ -29,8 +29,9 @@ inline constexpr std::size_t kPieceBytes = std::size_t{32} << 10;
 // gzip of a tar archive; the same bytes for the same entries.
 std::string pack(const std::vector<ParcelEntry>& entries);
 // Scripts, to be run one after another: they put the entries in place below '/'. Folders that are there keep owner and
-// mode, links to folders are followed. The last one then runs /run/kiln/step when `run` says so, and ends with its
-// status. Throws Error(unsupported) for what is larger than kParcelBytesMax.
+// mode, links to folders are followed. The last one then runs /run/kiln/step by /bin/sh when `run` says so (/run may be
+// mounted without the right to execute), and ends with its status. Throws Error(unsupported) for what is larger than
+// kParcelBytesMax.
 std::vector<std::string> deliver(const std::vector<ParcelEntry>& entries, bool run);
 
 }  // namespace kiln::builder

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "builder/ami_image.h"
 #include "catalog/catalog.h"
 
 namespace kiln::cli {
@@ -13,6 +14,11 @@ std::vector<store::Blob> CatalogBases::layers_of(const spec::App& app, const std
   try {
     ledger::Ledger ledger(context_.ledger_folder(), context_.clock, context_.actor());
     const catalog::Image image = catalog::Catalog(ledger).find(base->reference);
+    if (const auto ami = builder::find_ami(store_, image.digest)) {
+      throw Error(ErrorCode::not_found,
+                  fmt::format("it was baked in an instance, and only AWS has its bytes ({})", ami->ami),
+                  "Bake in an instance: kiln bake --in-instance");
+    }
     const store::Image stored = store_.image(image.digest);
     store_.verify(stored);
     return stored.layers;

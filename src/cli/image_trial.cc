@@ -5,6 +5,9 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "builder/ami_image.h"
+#include "builder/ami_stand.h"
+#include "builder/disk.h"
 #include "machine/checks.h"
 #include "region/ec2/model.h"
 
@@ -34,26 +37,52 @@ void talk_about(const trial::CheckResult& check) {
 
 host::Path trials_folder(const Context& context) { return context.home / "trials"; }
 
+namespace {
+
+TrialResult try_on(Context& context, trial::Stand& stand, const std::vector<std::string>& writable,
+                   const spec::ImageTest& test, const TrialRequest& request) {
+  trial::TrialOptions options;
+  if (!request.quiet) options.on_check = talk_about;
+  TrialResult result;
+  result.report = trial::try_image(stand, context.clock, writable, test, options);
+  if (!result.report.console.empty() && !request.quiet) {
+    talk("  the console's last lines:");
+    for (const std::string& line : split(result.report.console, '\n')) talk("    " + line);
+  }
+  return result;
+}
+
+}  // namespace
+
 TrialResult try_image(Context& context, const spec::App& app, store::Store& store, const TrialRequest& request) {
   context.watch_interrupts();
   const std::string name = fmt::format("{}@{}", app.name, request.version);
   return with_context("testing " + name, [&] {
     machine::require_host(context.home);
-    trial::StandOptions stand_options;
-    stand_options.trials = trials_folder(context);
-    stand_options.what = name;
-    stand_options.limits = limits_of(app);
-    stand_options.cancelled = [] { return Context::interrupted().load(); };
-    trial::RealStand stand(context.clock, context.random, store, stand_options);
+    trial::StandOptions options;
+    options.trials = trials_folder(context);
+    options.what = name;
+    options.image = store.image(request.digest);
+    options.limits = limits_of(app);
+    options.cancelled = [] { return Context::interrupted().load(); };
+    trial::RealStand stand(context.clock, context.random, store, options);
     if (!request.quiet) talk(fmt::format("testing {} on a booted instance", name));
-    trial::TrialOptions options;
-    if (!request.quiet) options.on_check = talk_about;
-    TrialResult result;
-    result.report = trial::try_image(stand, context.clock, store.image(request.digest), app.image.test, options);
-    if (!result.report.console.empty() && !request.quiet) {
-      talk("  the console's last lines:");
-      for (const std::string& line : split(result.report.console, '\n')) talk("    " + line);
-    }
+    TrialResult result = try_on(context, stand, options.image.config.writable, app.image.test, request);
+    if (request.keep) result.kept = stand.keep();
+    return result;
+  });
+}
+
+TrialResult try_ami(Context& context, const spec::App& app, const store::Store& store, builder::Site& site,
+                    const AmiTrial& trial, const TrialRequest& request) {
+  const std::string name = fmt::format("{}@{}", app.name, request.version);
+  return with_context("testing " + name, [&] {
+    builder::AmiStandOptions options{app.name, trial.run, trial.ami, {}, name, trial.instance};
+    options.secrets = builder::read_disk(builder::disk_of(store, request.digest)).secrets;
+    if (app.fleet) options.instance.type = app.fleet->instance_type;
+    builder::AmiStand stand(site, options);
+    if (!request.quiet) talk(fmt::format("testing {} on an instance of {}", name, trial.ami));
+    TrialResult result = try_on(context, stand, {}, app.image.test, request);
     if (request.keep) result.kept = stand.keep();
     return result;
   });

@@ -4,6 +4,7 @@
 
 #include <string>
 
+#include "builder/builder.h"
 #include "cli/context.h"
 #include "ledger/ledger.h"
 #include "spec/app.h"
@@ -25,6 +26,15 @@ struct TrialResult {
 
 // Boots it, makes all checks, and removes it again. Writes nothing into the ledger. Ctrl-C is Error(cancelled).
 TrialResult try_image(Context& context, const spec::App& app, store::Store& store, const TrialRequest& request);
+
+// An AMI, as an instance of it where `site` is. The run is the caller's: builder::sweep removes the instance with it.
+struct AmiTrial {
+  std::string run;
+  std::string ami;
+  builder::InstanceOptions instance;  // its type is the fleet's, if there is one
+};
+TrialResult try_ami(Context& context, const spec::App& app, const store::Store& store, builder::Site& site,
+                    const AmiTrial& trial, const TrialRequest& request);
 
 // Error(conflict) that names the checks which failed, unless all passed.
 void require_passed(const spec::App& app, const TrialRequest& request, const TrialResult& result);

@@ -26,22 +26,13 @@ std::string builder_id() {
 }
 
 proof::BakeRecord record_of(Context& context, const spec::App& app, const bake::BakeResult& result, Time started) {
-  proof::BakeRecord record;
-  record.app = app.name;
-  record.version = result.version;
-  record.digest = result.image.digest;
-  record.recipe_name = host::Path(app.source.file_name).filename().string();
-  record.recipe_text = app.source.text;
+  proof::BakeRecord record =
+      begin_record(context, app, subject_of(app.name, result.version, result.image.digest), started);
   record.recipe = Digest::parse(tag(result, "kiln:recipe"));
   record.base = tag(result, "kiln:base");
   record.commit = tag(result, "kiln:commit");
   for (const bake::LayerReport& layer : result.layers)
     record.layers.push_back({layer.step, layer.key, layer.blob.digest, layer.reused});
-  record.builder = builder_id();
-  record.kiln = kVersion;
-  record.started = started;
-  record.finished = context.clock.now();
-  record.invocation = fmt::format("urn:kiln:bake:{}:{}:{}", app.name, result.version, format_basic_iso8601(started));
   return record;
 }
 
@@ -96,8 +87,34 @@ proof::SbomSubject subject_of(const catalog::Image& image) {
   return subject_of(image.app, image.version, image.digest);
 }
 
+proof::BakeRecord begin_record(const Context& context, const spec::App& app, const proof::SbomSubject& subject,
+                               Time started) {
+  proof::BakeRecord record;
+  record.app = subject.app;
+  record.version = subject.version;
+  record.digest = subject.digest;
+  record.recipe_name = host::Path(app.source.file_name).filename().string();
+  record.recipe_text = app.source.text;
+  record.builder = builder_id();
+  record.kiln = kVersion;
+  record.started = started;
+  record.finished = context.clock.now();
+  record.invocation =
+      fmt::format("urn:kiln:bake:{}:{}:{}", subject.app, subject.version, format_basic_iso8601(started));
+  return record;
+}
+
+void prove(store::Store& store, const proof::SbomSubject& subject, const proof::Inventory& inventory,
+           proof::BakeRecord record) {
+  for (const proof::Package& package : inventory.packages)
+    record.packages.push_back(proof::package_url(inventory, package));
+  prove_contents(store, subject, inventory);
+  proof::attach(store, subject, proof::kStatementType, proof::write_provenance(record));
+}
+
 proof::Inventory inventory_of(Context& context, const store::Store& store, const Digest& image) {
-  return proof::take_inventory(contents_reader(context, store).of(image));
+  proof::ContentsReader reader = contents_reader(context, store);
+  return proof::take_inventory(contents_of(reader, store, image));
 }
 
 void prove_contents(store::Store& store, const proof::SbomSubject& subject, const proof::Inventory& inventory) {

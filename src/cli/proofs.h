@@ -32,13 +32,19 @@ catalog::Image find_image(const Context& context, const std::string& reference);
 proof::SbomSubject subject_of(const catalog::Image& image);
 proof::SbomSubject subject_of(const std::string& app, const std::string& version, const Digest& digest);
 
-// What is in an image; see contents_reader.
+// What is in an image; see contents_of.
 proof::Inventory inventory_of(Context& context, const store::Store& store, const Digest& image);
 
 // SBOMs of both kinds and the provenance, as artifacts of the image; those that are there for this version stay. An
 // image that has all of them costs one look into the index. `tests`: those that it has passed.
 void prove(Context& context, store::Store& store, const spec::App& app, const bake::BakeResult& result, Time started,
            std::vector<proof::BakeRecord::Test> tests);
+// What every bake says of itself: name, recipe, builder, time.
+proof::BakeRecord begin_record(const Context& context, const spec::App& app, const proof::SbomSubject& subject,
+                               Time started);
+// The same of an image whose inventory is known; the record's packages are filled in.
+void prove(store::Store& store, const proof::SbomSubject& subject, const proof::Inventory& inventory,
+           proof::BakeRecord record);
 // SBOMs alone, for an image that has none.
 void prove_contents(store::Store& store, const proof::SbomSubject& subject, const proof::Inventory& inventory);
 

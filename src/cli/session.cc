@@ -7,6 +7,7 @@
 
 #include "bake/bake.h"
 #include "base/text.h"
+#include "builder/ami_image.h"
 #include "cli/image_trial.h"
 #include "cli/progress.h"
 #include "cli/way_back.h"
@@ -184,7 +185,14 @@ std::string publish(Context& context, const catalog::Image& image, catalog::Cata
   request.description = fmt::format("{} {}, baked by Kiln", image.app, image.version);
   request.tags = image.metadata;
   return with_context("publishing " + image.name(), [&] {
-    std::string ami = deploy::RegionPlacements(connection.client(), context.clock).place(request);
+    std::string ami;
+    try {
+      ami = deploy::RegionPlacements(connection.client(), context.clock).place(request);
+    } catch (const Error&) {
+      if (!builder::find_ami(store::Store(context.store_folder()), image.digest)) throw;
+      throw Error(ErrorCode::not_found, fmt::format("the AMI of {} is gone, and only AWS had its bytes", image.name()),
+                  "Bake a new version of it: kiln bake --in-instance");
+    }
     catalog.record_placed(image, {connection.account(), connection.region(), ami, context.clock.now()});
     return ami;
   });

@@ -17,7 +17,7 @@ namespace kiln::proof {
 
 struct FileRecord {
   std::uint64_t size_bytes = 0;   // of a file, like the digests
-  std::string md5, sha1, sha256;  // hex
+  std::string md5, sha1, sha256;  // hex; of a disk that was read from afar, the first two only where no package vouches
   char type = 'f';                // f file, d folder, l link, c b p s: device, pipe, socket
   unsigned mode = 0;              // without the type's bits
   std::uint32_t uid = 0;

@@ -19,6 +19,8 @@ Json dependencies(const BakeRecord& record) {
   if (at != std::string::npos) base["digest"] = sha256_of(Digest::parse(record.base.substr(at + 1)));
   list.push_back(std::move(base));
   list.push_back({{"name", "recipe and its inputs"}, {"digest", sha256_of(record.recipe)}});
+  for (const BakeRecord::Input& input : record.inputs)
+    list.push_back({{"name", "step: " + input.name}, {"digest", sha256_of(input.digest)}});
   if (!record.commit.empty()) list.push_back({{"name", "source"}, {"digest", {{"gitCommit", record.commit}}}});
   for (const std::string& package : record.packages) list.push_back({{"uri", package}});
   return list;
@@ -50,9 +52,9 @@ std::string write_provenance(const BakeRecord& record) {
   const Json recipe{
       {"name", record.recipe_name}, {"digest", sha256_of(sha256(record.recipe_text))}, {"text", record.recipe_text}};
   const Json predicate{{"buildDefinition",
-                        {{"buildType", kBuildType},
+                        {{"buildType", record.build_type},
                          {"externalParameters", {{"app", record.app}, {"version", record.version}, {"recipe", recipe}}},
-                         {"internalParameters", Json::object()},
+                         {"internalParameters", Json(record.parameters)},
                          {"resolvedDependencies", dependencies(record)}}},
                        {"runDetails",
                         {{"builder", {{"id", record.builder}, {"version", {{"kiln", record.kiln}}}}},

@@ -4,6 +4,7 @@
 // the same record gives the same bytes.
 #pragma once
 
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,6 +19,7 @@ inline constexpr std::string_view kProvenanceV1 = "https://slsa.dev/provenance/v
 inline constexpr std::string_view kSpdxPredicate = "https://spdx.dev/Document";
 inline constexpr std::string_view kCycloneDxPredicate = "https://cyclonedx.org/bom";
 inline constexpr std::string_view kBuildType = "urn:kiln:bake:v1";
+inline constexpr std::string_view kInstanceBuildType = "urn:kiln:bake-in-instance:v1";
 inline constexpr std::string_view kBuilder = "urn:kiln:builder";  // of a Kiln that was not told another name
 
 struct BakeRecord {
@@ -31,14 +33,21 @@ struct BakeRecord {
     std::string name;
     bool passed = false;
   };
+  struct Input {
+    std::string name;
+    Digest digest;
+  };
+  std::string build_type = std::string(kBuildType);
   std::string app;
   std::string version;
   Digest digest;            // of the image
   std::string recipe_name;  // "kiln.yaml"
   std::string recipe_text;
-  Digest recipe;       // of recipe and inputs together
-  std::string base;    // "debian:bookworm@sha256:.."
-  std::string commit;  // empty: not in a git repository
+  Digest recipe;                                  // of recipe and inputs together
+  std::string base;                               // "debian:bookworm@sha256:.."
+  std::string commit;                             // empty: not in a git repository
+  std::vector<Input> inputs;                      // of single steps, where they are known
+  std::map<std::string, std::string> parameters;  // of this build, that the recipe does not say: where it was done
   std::vector<Layer> layers;
   std::vector<std::string> packages;  // package URLs
   std::vector<Test> tests;

@@ -130,8 +130,8 @@ std::string write_artifact(const ArtifactManifest& artifact) {
             {"mediaType", kManifestType},
             {"artifactType", artifact.artifact_type},
             {"config", descriptor(nothing)},
-            {"layers", std::move(blobs)},
-            {"subject", descriptor(artifact.subject)}};
+            {"layers", std::move(blobs)}};
+  if (!artifact.subject.digest.empty()) json["subject"] = descriptor(artifact.subject);
   if (!artifact.annotations.empty()) json["annotations"] = artifact.annotations;
   return json.dump();
 }
@@ -141,7 +141,7 @@ ArtifactManifest read_artifact(std::string_view bytes) {
   return reading("artifact", [&] {
     expect(json.at("schemaVersion") == 2, "artifact", "schemaVersion is not 2");
     ArtifactManifest artifact;
-    artifact.subject = read_descriptor(json.at("subject"));
+    if (json.contains("subject")) artifact.subject = read_descriptor(json["subject"]);
     json.at("artifactType").get_to(artifact.artifact_type);
     expect(!artifact.artifact_type.empty(), "artifact", "artifactType is empty");
     if (json.contains("annotations")) json["annotations"].get_to(artifact.annotations);

@@ -39,7 +39,7 @@ std::string write_config(const ImageConfig& config);
 ImageConfig read_config(std::string_view bytes);
 
 struct ArtifactManifest {
-  Blob subject;
+  Blob subject;  // without a digest: it is about nothing else
   std::string artifact_type;
   std::map<std::string, std::string> annotations;
   std::vector<Blob> blobs;

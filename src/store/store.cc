@@ -214,20 +214,23 @@ std::vector<Digest> Store::images() const {
 Digest Store::add_artifact(const Digest& subject, std::string artifact_type, const std::vector<Blob>& blobs,
                            const std::map<std::string, std::string>& annotations) {
   KILN_ASSERT(!blobs.empty() && !artifact_type.empty(), "an artifact says something, and of which kind it is");
-  return with_context(fmt::format("adding {} to {}", artifact_type, subject.str()), [&] {
-    const std::string about = read(subject);
-    for (const Blob& blob : blobs) open_blob(path_of(blob.digest), blob.digest.str());
-    std::string media_type = read_head(about).media_type;
-    if (media_type.empty()) media_type = kManifestType;
-    const std::string bytes =
-        write_artifact({{subject, about.size(), std::move(media_type)}, artifact_type, annotations, blobs});
-    put(kEmptyBytes);
-    Blob named{put(bytes), bytes.size(), std::string(kManifestType)};
-    named.annotations[std::string(kSubjectAnnotation)] = subject.str();
-    const Digest digest = named.digest;
-    name_in_index(std::move(named), std::move(artifact_type));
-    return digest;
-  });
+  return with_context(fmt::format("adding {} to {}", artifact_type, subject.empty() ? "the store" : subject.str()),
+                      [&] {
+                        Blob about;
+                        if (!subject.empty()) {
+                          const std::string text = read(subject);
+                          about = {subject, text.size(), read_head(text).media_type};
+                          if (about.media_type.empty()) about.media_type = kManifestType;
+                        }
+                        for (const Blob& blob : blobs) open_blob(path_of(blob.digest), blob.digest.str());
+                        const std::string bytes = write_artifact({std::move(about), artifact_type, annotations, blobs});
+                        put(kEmptyBytes);
+                        Blob named{put(bytes), bytes.size(), std::string(kManifestType)};
+                        if (!subject.empty()) named.annotations[std::string(kSubjectAnnotation)] = subject.str();
+                        const Digest digest = named.digest;
+                        name_in_index(std::move(named), std::move(artifact_type));
+                        return digest;
+                      });
 }
 
 std::vector<Artifact> Store::artifacts_of(const Digest& subject) const {
@@ -251,6 +254,15 @@ std::vector<Artifact> Store::artifacts_of(const Digest& subject) const {
     artifacts.erase(std::unique(artifacts.begin(), artifacts.end(), same), artifacts.end());
     return artifacts;
   });
+}
+
+std::optional<Artifact> Store::artifact(const Digest& manifest) const {
+  if (!has(manifest)) return std::nullopt;
+  const std::string bytes = read(manifest);
+  const ManifestHead head = read_head(bytes);
+  if (head.artifact_type.empty() || head.artifact_type == kMachineArtifactType) return std::nullopt;
+  ArtifactManifest read = read_artifact(bytes);
+  return Artifact{manifest, std::move(read.artifact_type), std::move(read.annotations), std::move(read.blobs)};
 }
 
 Digest Store::add_manifest(std::string_view bytes, const std::string& media_type,

@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -47,12 +48,15 @@ class Store {
   std::vector<Digest> images() const;  // images of machines that index.json names, sorted
 
   // Writes an OCI 1.1 manifest whose subject is `subject`, and names it in index.json. The blobs must be here already,
-  // at least one. Same input, same digest. Throws Error(not_found) when subject or a blob is missing.
+  // at least one. Same input, same digest. Throws Error(not_found) when subject or a blob is missing. An empty
+  // `subject`: it stands for itself.
   Digest add_artifact(const Digest& subject, std::string artifact_type, const std::vector<Blob>& blobs,
                       const std::map<std::string, std::string>& annotations);
   // What was added about `subject`, sorted by digest; the manifests are checked, their blobs are not. The first one
   // that is missing, altered or unreadable is an error.
   std::vector<Artifact> artifacts_of(const Digest& subject) const;
+  // That manifest, checked; nullopt when it is not here, or is no artifact but an image.
+  std::optional<Artifact> artifact(const Digest& manifest) const;
   // Keeps a manifest of any kind as it was written (a pull, an import) and names it in index.json with `annotations`.
   // Throws Error(corrupt) when it is no OCI or Docker manifest.
   Digest add_manifest(std::string_view bytes, const std::string& media_type,

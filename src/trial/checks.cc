@@ -58,7 +58,7 @@ std::string unanswered(const machine::CommandEnd& answer) {
 }
 
 struct Question {
-  const store::ImageConfig& image;
+  const std::vector<std::string>& writable;
 
   std::string operator()(const spec::UnitCheck& check) const {
     const std::string unit = shell_word(check.unit);
@@ -70,9 +70,7 @@ struct Question {
   }
   std::string operator()(const spec::PortsCheck&) const { return "cat /proc/net/tcp /proc/net/tcp6 2>/dev/null\n:\n"; }
   std::string operator()(const spec::HttpCheck&) const { return {}; }
-  std::string operator()(const spec::RunCheck& check) const {
-    return "#!/bin/sh -e\n" + join(check.commands, "\n") + "\n";
-  }
+  std::string operator()(const spec::RunCheck& check) const { return "set -e\n" + join(check.commands, "\n") + "\n"; }
   std::string operator()(const spec::BootCheck&) const { return kReadyQuestion; }
   // smaps_rollup gives each process its share of what it has in common with others, so the sum counts nothing twice.
   // The kernel's own memory and the cache of files, which goes when others need it, are not in it.
@@ -95,9 +93,8 @@ struct Question {
   }
   std::string operator()(const spec::NoSecretsCheck&) const { return {}; }
   std::string operator()(const spec::ReadOnlyCheck&) const {
-    std::string script = "writable=" + shell_word(" " + join(image.writable, " ") + " ") + "\n";
-    return script +
-           "for folder in / /bin /boot /etc /home /lib /opt /root /sbin /srv /usr /usr/bin /usr/lib /usr/local /var "
+    return "writable=" + shell_word(" " + join(writable, " ") + " ") +
+           "\nfor folder in / /bin /boot /etc /home /lib /opt /root /sbin /srv /usr /usr/bin /usr/lib /usr/local /var "
            "/var/lib; do\n  [ -d \"$folder\" ] || continue\n  case $writable in *\" $folder \"*) continue;; esac\n"
            "  probe=${folder%/}/.kiln-write-probe\n"
            "  if (: >\"$probe\") 2>/dev/null; then rm -f \"$probe\"; echo \"$folder\"; fi\ndone\n:\n";
@@ -260,8 +257,8 @@ const char* const kFailedUnitsQuestion =
     "\"$unit\"; done); do\n  echo \"$unit\"\n"
     "  journalctl --unit \"$unit\" --lines 3 --no-pager --output cat 2>/dev/null | sed 's/^/  /'\ndone\n:\n";
 
-std::string question(const spec::ImageCheck& check, const store::ImageConfig& image) {
-  return std::visit(Question{image}, check.action);
+std::string question(const spec::ImageCheck& check, const std::vector<std::string>& writable) {
+  return std::visit(Question{writable}, check.action);
 }
 
 Finding judge(const spec::ImageCheck& check, const machine::CommandEnd& answer) {

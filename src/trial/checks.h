@@ -1,16 +1,16 @@
 // Checks: what each check of `image.test` asks a booted instance, and what the answer means. Pure.
 //
 // A question is a script for the instance's /bin/sh, run as root by its own init; it changes nothing that stays. HTTP
-// checks are asked from outside instead, and secrets are looked for in the image's layers (secrets.h).
+// checks are asked from outside instead, and secrets are looked for in what was baked (secrets.h).
 #pragma once
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "http/message.h"
 #include "machine/machine.h"
 #include "spec/image_test.h"
-#include "store/image.h"
 
 namespace kiln::trial {
 
@@ -20,8 +20,8 @@ struct Finding {
   bool may_yet = false;  // not so now, but what was asked for is on its way: worth asking again
 };
 
-// Empty for HttpCheck and NoSecretsCheck.
-std::string question(const spec::ImageCheck& check, const store::ImageConfig& image);
+// Empty for HttpCheck and NoSecretsCheck. `writable`: the folders of the image that may be written.
+std::string question(const spec::ImageCheck& check, const std::vector<std::string>& writable);
 Finding judge(const spec::ImageCheck& check, const machine::CommandEnd& answer);
 Finding judge(const spec::HttpCheck& check, const http::Response& answer);
 

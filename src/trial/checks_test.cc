@@ -22,8 +22,8 @@ machine::CommandEnd answer(std::string out, int status = 0, std::string err = {}
 
 Finding judged(auto check, const machine::CommandEnd& end) { return judge(spec::ImageCheck{{}, check}, end); }
 
-std::string asked(auto check, const store::ImageConfig& image = {}) {
-  return question(spec::ImageCheck{{}, check}, image);
+std::string asked(auto check, const std::vector<std::string>& writable = {}) {
+  return question(spec::ImageCheck{{}, check}, writable);
 }
 
 http::Response response(int status, std::string body) {
@@ -79,7 +79,7 @@ TEST(Checks, AnHttpAnswerIsMatchedWhole) {
 
 TEST(Checks, ACommandHasAStatusAndOutput) {
   spec::RunCheck check{{"a", "b"}, 3, "ab+c"};
-  EXPECT_EQ(asked(check), "#!/bin/sh -e\na\nb\n");
+  EXPECT_EQ(asked(check), "set -e\na\nb\n");
   EXPECT_TRUE(judged(check, answer("xabbc\n", 3)).passed);
   EXPECT_EQ(judged(check, answer("", 1, "no such file\n")).said, "exit status 1, not 3: no such file");
   EXPECT_THAT(judged(check, answer("x\n", 3)).said, HasSubstr("'ab+c' is not in its output: x"));
@@ -122,9 +122,7 @@ TEST(Checks, AFileHasModeOwnerAndContent) {
 }
 
 TEST(Checks, TheRootIsReadOnlyOutsideWhatIsWritable) {
-  store::ImageConfig image;
-  image.writable = {"/srv", "/var/log"};
-  EXPECT_THAT(asked(spec::ReadOnlyCheck{}, image), HasSubstr("writable=' /srv /var/log '"));
+  EXPECT_THAT(asked(spec::ReadOnlyCheck{}, {"/srv", "/var/log"}), HasSubstr("writable=' /srv /var/log '"));
   EXPECT_TRUE(judged(spec::ReadOnlyCheck{}, answer("")).passed);
   EXPECT_EQ(judged(spec::ReadOnlyCheck{}, answer("/etc\n/opt\n")).said, "could be written: /etc /opt");
 }

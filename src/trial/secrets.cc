@@ -46,6 +46,10 @@ constexpr Name kNames[] = {
     {"/.npmrc", "credentials of npm", "_authToken"},
     {"/.pypirc", "credentials of PyPI", "password"},
 };
+constexpr std::string_view kHostKey = "an ssh host key";
+constexpr std::string_view kPrivateKey = "a private key";
+constexpr std::string_view kMachineId = "every instance would be the same machine";
+constexpr std::size_t kLinesMax = 200;  // of the script: more than are shown, because some may be excepted
 
 bool is_whiteout(const struct stat& info) { return S_ISCHR(info.st_mode) && info.st_rdev == makedev(0, 0); }
 
@@ -123,7 +127,7 @@ class Search {
 
   void look_at(const std::string& path, const host::Path& file, const struct stat& info) {
     if (info.st_size == 0) return;
-    if (path.starts_with("/etc/ssh/ssh_host_") && path.ends_with("_key")) return report(path, "an ssh host key");
+    if (path.starts_with("/etc/ssh/ssh_host_") && path.ends_with("_key")) return report(path, kHostKey);
     for (const Name& name : kNames) {
       if (!path.ends_with(name.end)) continue;
       if (name.holds.empty() || content_of(file, info).find(name.holds) != std::string::npos) {
@@ -136,7 +140,7 @@ class Search {
     if (begin == std::string::npos || content.find("PRIVATE KEY-----", begin) == std::string::npos) return;
     // A program or a page that speaks of keys is no key: base64 follows one.
     const auto end = content.find("-----", content.find("PRIVATE KEY-----", begin) + 16);
-    if (end != std::string::npos && end - begin > 100) report(path, "a private key");
+    if (end != std::string::npos && end - begin > 100) report(path, kPrivateKey);
   }
 
   void look_at_machine_id() {
@@ -146,7 +150,7 @@ class Search {
       if (::lstat(file.c_str(), &info) != 0) continue;
       if (is_whiteout(info) || !S_ISREG(info.st_mode)) return;
       const std::string id(trim(host::read_file(file)));
-      if (!id.empty() && id != "uninitialized") report("/etc/machine-id", "every instance would be the same machine");
+      if (!id.empty() && id != "uninitialized") report("/etc/machine-id", kMachineId);
       return;
     }
   }
@@ -165,6 +169,40 @@ class Search {
 
 std::vector<std::string> secrets_in(const std::vector<host::Path>& layers, const std::vector<std::string>& except) {
   return Search(layers, except).run();
+}
+
+std::string secrets_question(const std::string& root) {
+  std::string script = fmt::format("cd '{}' || exit\nroots=\nfor folder in", root);
+  for (const char* folder : kRoots) script += fmt::format(" {}", folder);
+  script +=
+      "; do [ -d $folder ] && roots=\"$roots $folder\"; done\n"
+      "files() { find $roots -xdev -type f -size +0 \"$@\"; }\n"
+      "say() { while read -r file; do echo \"/$file: $1\"; done; }\n{\n"
+      "id=$(cat etc/machine-id)\n";
+  script += fmt::format("[ -z \"$id\" ] || [ \"$id\" = uninitialized ] || echo '/etc/machine-id: {}'\n", kMachineId);
+  script += fmt::format("files -path 'etc/ssh/ssh_host_*_key' | say '{}'\n", kHostKey);
+  for (const Name& name : kNames) {
+    script += fmt::format("files -path '*{}'", name.end);
+    if (!name.holds.empty()) script += fmt::format(" -exec grep -l -F -e '{}' -- {{}} +", name.holds);
+    script += fmt::format(" | say \"{}\"\n", name.what);
+  }
+  // With -z a whole text is one line. [:space:] takes line ends, and the rest is what PEM has between its marks.
+  script += fmt::format(
+      "files -size -{}c -exec grep -l -z -E -e '-----BEGIN [A-Z ]*PRIVATE "
+      "KEY-----[A-Za-z0-9+/=:,[:space:]-]{{60,}}-----END' -- {{}} + | say '{}'\n",
+      kKeyBytesMax + 1, kPrivateKey);
+  // A file is named once, for the first that it is.
+  return script + fmt::format("}} 2>/dev/null | awk -F': ' '!seen[$1]++' | head -n {}\n", kLinesMax);
+}
+
+std::vector<std::string> read_secrets(std::string_view answer, const std::vector<std::string>& except) {
+  std::vector<std::string> found;
+  for (const std::string& line : split(answer, '\n')) {
+    const std::string path = line.substr(0, line.find(": "));
+    if (line.empty() || std::ranges::find(except, path) != except.end()) continue;
+    if (found.size() < kFindingsMax) found.push_back(line);
+  }
+  return found;
 }
 
 }  // namespace kiln::trial

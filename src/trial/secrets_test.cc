@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "host/process.h"
+
 namespace kiln::trial {
 namespace {
 
@@ -68,6 +70,30 @@ TEST_F(Secrets, MayBeExceptedByTheirPath) {
   write("base/etc/ssl/private/ssl-cert-snakeoil.key", kKey);
   EXPECT_THAT(found(), ElementsAre("/etc/ssl/private/ssl-cert-snakeoil.key: a private key"));
   EXPECT_THAT(found({"/etc/ssl/private/ssl-cert-snakeoil.key"}), IsEmpty());
+}
+
+// The same table, asked in the two ways.
+TEST_F(Secrets, AreFoundAlikeByAScriptOnTheDiskItself) {
+  write("disk/etc/ssh/ssh_host_rsa_key", kKey);
+  write("disk/etc/ssh/ssh_host_rsa_key.pub", "ssh-rsa AAAA");
+  write("disk/etc/machine-id", "0123456789abcdef0123456789abcdef\n");
+  write("disk/root/.ssh/authorized_keys", "ssh-ed25519 AAAA");
+  write("disk/root/.docker/config.json", "{}");
+  write("disk/home/a/.docker/config.json", R"({"auths": {"x": {"auth": "eA=="}}})");
+  write("disk/home/a/.bash_history", "ls");
+  write("disk/opt/it's here/tls.pem", "text before\n" + std::string(kKey));
+  write("disk/var/lib/text", "-----BEGIN PRIVATE KEY----- is how one begins -----");
+  write("disk/usr/share/doc/keys.txt", kKey);
+  write("disk/srv/empty/.netrc", "");
+  const host::Path disk = folder_.path() / "disk";
+  host::Command command;
+  command.argv = {"/bin/sh", "-c", secrets_question(disk.string())};
+  const auto answer = host::run(command);
+  ASSERT_EQ(answer.status, 0) << answer.err;
+  const auto layers = secrets_in({disk});
+  EXPECT_EQ(layers.size(), 6U);
+  EXPECT_THAT(read_secrets(answer.out), testing::UnorderedElementsAreArray(layers));
+  EXPECT_EQ(read_secrets(answer.out, {"/etc/machine-id"}).size(), 5U);
 }
 
 TEST_F(Secrets, AreCountedUpToABound) {

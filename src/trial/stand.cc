@@ -19,6 +19,7 @@
 #include "machine/nspawn.h"
 #include "machine/slots.h"
 #include "machine/supervisor.h"
+#include "trial/secrets.h"
 
 namespace kiln::trial {
 namespace {
@@ -196,9 +197,9 @@ RealStand::~RealStand() {
   }
 }
 
-void RealStand::boot(const store::Image& image) {
+void RealStand::boot() {
   Parts& parts = *parts_;
-  parts.spec.image = image;
+  parts.spec.image = parts.options.image;
   parts.spec.limits = parts.options.limits;
   machine::raise_inotify_limit();
   machine::NetworkOptions wires;
@@ -245,12 +246,12 @@ http::Response RealStand::fetch(int port, const http::Request& request, Duration
   return response;
 }
 
-std::vector<host::Path> RealStand::layers() const {
-  std::vector<host::Path> folders;
+std::vector<std::string> RealStand::secrets(const std::vector<std::string>& except) const {
+  std::vector<host::Path> folders;  // the layers, mounted
   for (const store::Blob& layer : parts_->spec.image.layers) {
     folders.insert(folders.begin(), parts_->folder / "layers" / layer.digest.hex());
   }
-  return folders;
+  return secrets_in(folders, except);
 }
 
 std::string RealStand::console() const {
@@ -308,6 +309,17 @@ void end_kept(const host::Clock& clock, const host::Path& trials, const std::str
   const host::Path folder = folder_of_kept(trials, name);
   const auto lock = host::FileLock::take(folder / "stand.lock", kWhat, clock.now());
   remove_stand(folder, clock.now());
+}
+
+std::vector<host::Path> dead(const host::Path& trials) {
+  std::vector<host::Path> folders;
+  if (!std::filesystem::exists(trials)) return folders;
+  for (const std::string& name : host::list_folder(trials)) {
+    const host::Path folder = trials / name;
+    if (!std::filesystem::is_directory(folder) || is_kept(folder)) continue;
+    if (!host::FileLock::holder(folder / "stand.lock")) folders.push_back(folder);
+  }
+  return folders;
 }
 
 int sweep(const host::Clock& clock, const host::Path& trials) {

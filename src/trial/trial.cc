@@ -10,7 +10,6 @@
 #include "base/text.h"
 #include "ledger/ledger.h"
 #include "trial/checks.h"
-#include "trial/secrets.h"
 
 namespace kiln::trial {
 namespace {
@@ -26,8 +25,8 @@ constexpr std::string_view kChecksVersion = "1";
 
 class Trial {
  public:
-  Trial(Stand& stand, host::Clock& clock, const store::Image& image, const TrialOptions& options)
-      : stand_(stand), clock_(clock), image_(image), options_(options) {}
+  Trial(Stand& stand, host::Clock& clock, const std::vector<std::string>& writable, const TrialOptions& options)
+      : stand_(stand), clock_(clock), writable_(writable), options_(options) {}
 
   Report run(const spec::ImageTest& test) {
     const Duration begin = clock_.uptime();
@@ -53,10 +52,11 @@ class Trial {
  private:
   // Whether there is anything to ask.
   bool boot() {
-    bool alive = true;
+    bool alive = false;
     add(measured("boot", [&]() -> Finding {
-      stand_.boot(image_);
+      stand_.boot();
       ready_ = ask(kReadyQuestion, kBootMost);
+      alive = true;
       const Ready ready = read_ready(ready_);
       if (ready.ready) return {true, fmt::format("booted in {}", format_seconds(ready.boot))};
       if (ready_.how == machine::CommandEnd::How::timed_out) {
@@ -76,13 +76,13 @@ class Trial {
         return again([&] { return fetch(*http); }, http->timeout);
       }
       if (const auto* secrets = std::get_if<spec::NoSecretsCheck>(&check.action)) {
-        const std::vector<std::string> found = secrets_in(stand_.layers(), secrets->except);
+        const std::vector<std::string> found = stand_.secrets(secrets->except);
         return {found.empty(), found.empty() ? "none found" : join(found, "\n")};
       }
       if (std::holds_alternative<spec::BootCheck>(check.action)) return judge(check, ready_);
       const auto* run = std::get_if<spec::RunCheck>(&check.action);
       const Duration most = run != nullptr ? run->timeout : kQuestionMost;
-      const std::string script = question(check, image_.config);
+      const std::string script = question(check, writable_);
       return again([&] { return judge(check, ask(script, most)); }, kComing);
     });
   }
@@ -145,7 +145,7 @@ class Trial {
 
   Stand& stand_;
   host::Clock& clock_;
-  const store::Image& image_;
+  const std::vector<std::string>& writable_;
   const TrialOptions& options_;
   Report report_;
   machine::CommandEnd ready_;
@@ -185,9 +185,9 @@ std::size_t Report::failed() const {
   return static_cast<std::size_t>(std::ranges::count_if(checks, [](const CheckResult& one) { return !one.passed; }));
 }
 
-Report try_image(Stand& stand, host::Clock& clock, const store::Image& image, const spec::ImageTest& test,
-                 const TrialOptions& options) {
-  return Trial(stand, clock, image, options).run(test);
+Report try_image(Stand& stand, host::Clock& clock, const std::vector<std::string>& writable,
+                 const spec::ImageTest& test, const TrialOptions& options) {
+  return Trial(stand, clock, writable, options).run(test);
 }
 
 Digest fingerprint(const spec::ImageTest& test) {

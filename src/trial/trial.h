@@ -42,10 +42,11 @@ struct TrialOptions {
   std::function<void(const CheckResult&)> on_check{};  // in the order in which they are made
 };
 
-// `stand` has not booted anything yet. What the image does wrong is a failed check; what fails of the host (no root, no
-// space, a blob that is altered), and Error(cancelled), are thrown.
-Report try_image(Stand& stand, host::Clock& clock, const store::Image& image, const spec::ImageTest& test,
-                 const TrialOptions& options = {});
+// `stand` has not booted anything yet; `writable` are the folders of its image that may be written. What the image does
+// wrong is a failed check; what fails of the host (no root, no space, a blob that is altered), and Error(cancelled),
+// are thrown.
+Report try_image(Stand& stand, host::Clock& clock, const std::vector<std::string>& writable,
+                 const spec::ImageTest& test, const TrialOptions& options = {});
 
 // Of the checks, and of how they are made: the same for the same test.
 Digest fingerprint(const spec::ImageTest& test);

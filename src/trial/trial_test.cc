@@ -19,7 +19,7 @@ using testing::HasSubstr;
 // An instance that answers by script; time stands still but for what is slept.
 class FakeStand final : public Stand {
  public:
-  void boot(const store::Image&) override {
+  void boot() override {
     if (boot_failure) throw Error(*boot_failure);
   }
   machine::CommandEnd ask(const machine::Command& command) override {
@@ -47,7 +47,7 @@ class FakeStand final : public Stand {
     response.status = 200;
     return response;
   }
-  std::vector<host::Path> layers() const override { return {}; }
+  std::vector<std::string> secrets(const std::vector<std::string>&) const override { return {}; }
   std::string console() const override { return "one\ntwo\n"; }
 
   std::optional<Error> boot_failure;
@@ -63,7 +63,7 @@ spec::ImageTest test_of(std::vector<spec::ImageCheck> checks) { return checks; }
 
 class TrialTest : public testing::Test {
  protected:
-  Report run(const spec::ImageTest& test) { return try_image(stand, clock, image, test); }
+  Report run(const spec::ImageTest& test) { return try_image(stand, clock, {}, test); }
   static std::vector<std::string> failed(const Report& report) {
     std::vector<std::string> names;
     for (const CheckResult& check : report.checks) {
@@ -73,7 +73,6 @@ class TrialTest : public testing::Test {
   }
   host::SimulatedClock clock{parse_iso8601("2026-01-01T00:00:00Z")};
   FakeStand stand;
-  store::Image image;
 };
 
 TEST_F(TrialTest, MakesEveryCheckAlsoAfterOneHasFailed) {

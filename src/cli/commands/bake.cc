@@ -86,9 +86,11 @@ int run_bake(Context& context, const std::vector<std::string>& words) {
 
   using Aim = ImageBake::Aim;
   asked.aim = aim_of({{container, Aim::container}, {explain, Aim::explain}, {check, Aim::check}, {shell, Aim::shell}});
-  if (in_instance && (asked.aim != Aim::image || asked.update)) {
-    throw Error(ErrorCode::usage, "--container, --explain, --check, --update and --shell are for bakes on this machine",
-                "See: kiln help bake");
+  if (in_instance && (asked.aim != Aim::image || asked.update || asked.no_publish || asked.no_cache)) {
+    throw Error(
+        ErrorCode::usage,
+        "--container, --explain, --check, --update, --no-cache, --no-publish and --shell are for bakes on this machine",
+        "See: kiln help bake");
   }
   if (!in_instance && (instance.no_test || !instance.instance_type.empty() || !instance.instance_profile.empty() ||
                        !instance.subnet.empty())) {
@@ -102,14 +104,12 @@ int run_bake(Context& context, const std::vector<std::string>& words) {
     throw recipe.app.source.error(recipe.app.image.where, "a Dockerfile is not built in an instance",
                                   "Bake offline: kiln bake.");
   }
-  if (const auto& repositories = recipe.app.image.repositories; !repositories.empty()) {
-    throw recipe.app.source.error(repositories.front().where, "'repositories' are not served in an instance",
-                                  "Bake offline: kiln bake.");
-  }
   instance.environment = asked.environment;
+  instance.key_file = asked.key_file;
+  instance.keep = asked.keep;
   instance.json = asked.json;
   instance.verbose = asked.verbose;
-  return bake_in_instance(context, recipe.app, instance);
+  return bake_in_instance(context, recipe, instance);
 }
 
 }  // namespace kiln::cli

@@ -43,7 +43,10 @@ json to_json(const std::vector<Change>& changes) {
 
 std::vector<Change> settings_of(const store::Store& store, const catalog::Image& before, const catalog::Image& after) {
   const auto table = [&](const catalog::Image& image) {
-    const store::Image stored = store.image(image.digest);
+    const auto bytes = stored_image(store, image.digest);
+    // An AMI that was baked in an instance can be written.
+    store::Image stored = bytes.value_or(store::Image());
+    if (!bytes) stored.config.read_only_root = false;
     return std::map<std::string, std::string>{{"base", image.base},
                                               {"commit", image.commit},
                                               {"kiln", image.kiln},
@@ -66,7 +69,8 @@ struct LayerRow {
 };
 
 std::vector<LayerRow> layers_of(const store::Store& store, const catalog::Image& before, const catalog::Image& after) {
-  const store::Image left = store.image(before.digest), right = store.image(after.digest);
+  const store::Image left = stored_image(store, before.digest).value_or(store::Image()),
+                     right = stored_image(store, after.digest).value_or(store::Image());
   const auto has = [](const store::Image& image, const store::Blob& layer) {
     return std::ranges::find(image.layers, layer.digest, &store::Blob::digest) != image.layers.end();
   };

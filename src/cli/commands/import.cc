@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "cli/command.h"
+#include "cli/contents.h"
 #include "cli/places.h"
 #include "fleet/names.h"
 #include "store/store.h"
@@ -160,7 +161,7 @@ class Import {
   void take(const Place& place, const fleet::OwnImage& own, const Wish& wish) {
     catalog::Image image = image_of(place, own, wish);
     check_names(image);
-    if (store_.has(image.digest)) image.size_bytes = store_.image(image.digest).size_bytes();
+    if (const auto stored = stored_image(store_, image.digest)) image.size_bytes = stored->size_bytes();
     image = catalog_.record_imported(image, own.ami);
     catalog_.record_placed(image, {place.connection->account(), place.connection->region(), own.ami, {}});
     if (own.state == "disabled" && image.deployable()) {

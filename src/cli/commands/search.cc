@@ -136,7 +136,7 @@ int run_search(Context& context, const std::vector<std::string>& words) {
     } else if (search.looks_inside()) {
       auto inside = known.find(image.digest);
       if (inside == known.end()) {
-        std::vector<std::string> found = search.in_layers(store.image(image.digest));
+        std::vector<std::string> found = search.in_layers(stored_image(store, image.digest).value_or(store::Image()));
         for (std::string& match : search.in_contents(contents_of(reader, store, image)))
           found.push_back(std::move(match));
         inside = known.emplace(image.digest, std::move(found)).first;

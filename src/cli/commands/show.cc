@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "catalog/gc.h"
 #include "cli/command.h"
+#include "cli/contents.h"
 #include "cli/places.h"
 #include "store/store.h"
 
@@ -19,13 +20,13 @@ using nlohmann::json;
 
 json layers_of(const store::Store& store, const catalog::Image& image) {
   json layers = json::array();
-  // An imported AMI, or bytes that gc has let go.
-  if (!store.has(image.digest)) return layers;
-  const store::Image stored = store.image(image.digest);
-  for (std::size_t i = 0; i < stored.layers.size(); ++i) {
-    layers.push_back({{"digest", stored.layers[i].digest.str()},
-                      {"size_bytes", stored.layers[i].size_bytes},
-                      {"step", i < stored.config.history.size() ? stored.config.history[i] : ""}});
+  // An AMI, or bytes that gc has let go.
+  const auto stored = stored_image(store, image.digest);
+  if (!stored) return layers;
+  for (std::size_t i = 0; i < stored->layers.size(); ++i) {
+    layers.push_back({{"digest", stored->layers[i].digest.str()},
+                      {"size_bytes", stored->layers[i].size_bytes},
+                      {"step", i < stored->config.history.size() ? stored->config.history[i] : ""}});
   }
   return layers;
 }

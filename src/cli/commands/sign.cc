@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "builder/ami_image.h"
 #include "catalog/catalog.h"
 #include "cli/command.h"
 #include "cli/proofs.h"
@@ -25,7 +26,12 @@ int run_sign(Context& context, const std::vector<std::string>& words) {
                 "Make one with `kiln keys new`, or name a file: --key FILE or KILN_SIGNING_KEY=FILE.");
   const catalog::Image image = find_image(context, reference);
   store::Store store(context.store_folder());
-  store.verify(store.image(image.digest));  // what was altered is not signed
+  // What was altered is not signed.
+  if (builder::find_ami(store, image.digest)) {
+    builder::disk_of(store, image.digest);
+  } else {
+    store.verify(store.image(image.digest));
+  }
   const bool fresh = sign(context, store, subject_of(image), *key);
   const std::string id = key->public_key().id().str();
   if (json) {
