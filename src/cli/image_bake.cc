@@ -230,7 +230,8 @@ class Bakehouse {
     const std::string ami = asked_.no_publish || container
                                 ? ""
                                 : publish_if_possible(context_, app, asked_.environment, image, catalog, asked_.json);
-    if (recipe_.packer) run_post_processors(context_, *recipe_.packer, artifact_of(catalog, image, ami));
+    if (recipe_.packer)
+      run_post_processors(context_, *recipe_.packer, [&] { return artifact_of(catalog, image, ami); });
     report(result, image, ami, tested, key);
     return 0;
   }

@@ -167,7 +167,7 @@ std::map<std::string, std::string> tags_of(const PackerBake& bake, const packer:
   return out;
 }
 
-void run_post_processors(Context& context, const PackerBake& bake, const std::string& artifact) {
+void run_post_processors(Context& context, const PackerBake& bake, const std::function<std::string()>& artifact) {
   for (const auto& sequence : bake.build().post_processors) {
     for (const packer::PostProcessor& one : sequence) {
       if (one.kind != packer::PostProcessor::Kind::manifest) continue;
@@ -177,7 +177,7 @@ void run_post_processors(Context& context, const PackerBake& bake, const std::st
       packer::Outcome outcome;
       outcome.name = bake.build().short_name;
       outcome.type = bake.build().type;
-      outcome.artifact = artifact;
+      outcome.artifact = artifact();
       outcome.uuid = bake.uuid;
       outcome.now = context.clock.now();
       host::write_file(path, packer::manifest_of(before, outcome, one));

@@ -1,6 +1,7 @@
 // PackerBake: `kiln bake web.pkr.hcl`, and `image: {packer: web.pkr.hcl}` in kiln.yaml.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -32,7 +33,7 @@ std::optional<PackerBake> read_packer_source(Context& context, spec::App& app);
 void tell_notes(const PackerBake& bake, bool in_instance);
 // Packer's tags for the AMI, beside Kiln's own, and what else it says of the AMI (cli/ami_words.h).
 std::map<std::string, std::string> tags_of(const PackerBake& bake, const packer::SourceImage& source);
-// After the image is made: writes manifests. `ami` may be empty: `artifact` then names the digest.
-void run_post_processors(Context& context, const PackerBake& bake, const std::string& artifact);
+// After the image is made: writes manifests. `artifact` says what was made, as Packer names it; asked only when needed.
+void run_post_processors(Context& context, const PackerBake& bake, const std::function<std::string()>& artifact);
 
 }  // namespace kiln::cli
