@@ -34,26 +34,34 @@ fi
 
 host::Path imports_folder(const host::Path& home) { return home / "cache" / "imports"; }
 
-std::optional<std::vector<store::Blob>> remembered(const host::Path& file, const store::Store& store) {
-  if (!std::filesystem::exists(file)) return std::nullopt;
+struct Remembered {
   std::vector<store::Blob> layers;
+  std::string config;
+};
+
+std::optional<Remembered> remembered(const host::Path& file, const store::Store& store) {
+  if (!std::filesystem::exists(file)) return std::nullopt;
+  Remembered out;
   try {
-    for (const Json& one : Json::parse(host::read_file(file))) {
-      layers.push_back({Digest::parse(one.at("digest").get<std::string>()), one.at("size").get<std::uint64_t>(),
-                        std::string(store::kErofsLayerType)});
-      if (!store.has(layers.back().digest)) return std::nullopt;
+    const Json json = Json::parse(host::read_file(file));
+    out.config = json.at("config").get<std::string>();
+    for (const Json& one : json.at("layers")) {
+      out.layers.push_back({Digest::parse(one.at("digest").get<std::string>()), one.at("size").get<std::uint64_t>(),
+                            std::string(store::kErofsLayerType)});
+      if (!store.has(out.layers.back().digest)) return std::nullopt;
     }
   } catch (const Json::exception&) {
     return std::nullopt;
   }
-  return layers;
+  return out;
 }
 
-void remember(const host::Path& file, const std::vector<store::Blob>& layers) {
+void remember(const host::Path& file, const oci::Imported& imported) {
   Json list = Json::array();
-  for (const store::Blob& layer : layers) list.push_back({{"digest", layer.digest.str()}, {"size", layer.size_bytes}});
+  for (const store::Blob& layer : imported.layers)
+    list.push_back({{"digest", layer.digest.str()}, {"size", layer.size_bytes}});
   host::make_folders(file.parent_path());
-  host::write_file(file, list.dump());
+  host::write_file(file, Json{{"layers", list}, {"config", imported.config}}.dump());
 }
 
 oci::Dockerfile dockerfile_of(const spec::DockerfileSource& source, const host::Path& folder) {
@@ -98,7 +106,10 @@ std::vector<store::Blob> ForeignImages::import(const spec::App& app, const host:
                                               : oci::source_of_oci(image->reference, folder, store_);
   const Digest key = sha256(fmt::format("{} {} {}", kImportKind, dockerfile != nullptr, source.str()));
   const host::Path file = imports_folder(context_.home) / (key.hex() + ".json");
-  if (const auto layers = remembered(file, store_)) return *layers;
+  if (const auto known = remembered(file, store_)) {
+    config_ = known->config;
+    return known->layers;
+  }
 
   oci::Imported imported;
   std::string name;
@@ -116,7 +127,8 @@ std::vector<store::Blob> ForeignImages::import(const spec::App& app, const host:
   }
   // A base without an init may get one from the steps above it; a Dockerfile has none.
   if (dockerfile != nullptr) oci::require_init(imported, name);
-  remember(file, imported.layers);
+  remember(file, imported);
+  config_ = imported.config;
   return imported.layers;
 }
 

@@ -23,6 +23,9 @@ class ForeignImages : public bake::BaseImages {
   // $KILN_HOME/cache/imports.
   std::vector<store::Blob> layers_of(const spec::App& app, const std::string& app_folder) override;
 
+  // The OCI config of the image that `layers_of` was asked for last, as JSON; empty for an archive.
+  const std::string& config() const { return config_; }
+
   // Builds the Dockerfile of `image.dockerfile` and keeps the image of a container in the store, named `name`.
   // Throws Error(usage) when kiln.yaml has none.
   Digest keep_container(const spec::App& app, const host::Path& app_folder, const std::string& name);
@@ -35,6 +38,7 @@ class ForeignImages : public bake::BaseImages {
   std::optional<spec::DockerfileSource> dockerfile_;
   bake::BaseImages* others_;
   std::function<void(std::string_view)> on_output_;
+  std::string config_;
 };
 
 // Reads the documents that `image.image_builder` names, and puts base and steps into the app in its place; takes

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -13,6 +14,7 @@
 #include "cli/command.h"
 #include "cli/foreign_images.h"
 #include "cli/image_trial.h"
+#include "cli/packer_container.h"
 #include "cli/proofs.h"
 #include "cli/session.h"
 #include "store/store.h"
@@ -120,9 +122,13 @@ int explain_bake(const std::vector<bake::Explanation>& layers, bool json) {
 }
 
 // As Packer names what it made.
-std::string artifact_of(const catalog::Image& image, const std::string& ami) {
+std::string artifact_of(const catalog::Catalog& catalog, const catalog::Image& image, const std::string& ami) {
   if (ami.empty()) return image.digest.str();
-  return (image.placements.empty() ? std::string("us-east-1") : image.placements.back().region) + ":" + ami;
+  std::vector<std::string> amis;
+  for (const catalog::Placement& placement : catalog.find_version(image.app, image.version).value_or(image).placements)
+    amis.push_back(placement.region + ":" + placement.ami);
+  std::ranges::sort(amis);
+  return join(amis, ",");
 }
 
 constexpr int kDiffers = 6;
@@ -219,9 +225,13 @@ class Bakehouse {
     if (tested.now) trial::record(ledger, app.name, image.version, image.digest, app.image.test, tested.result.report);
     if (!passed) return refuse(result, tested);
     if (key) sign(context_, store_, subject_of(image), *key);
-    const std::string ami =
-        asked_.no_publish ? "" : publish_if_possible(context_, app, asked_.environment, image, catalog, asked_.json);
-    if (recipe_.packer) run_post_processors(context_, *recipe_.packer, artifact_of(image, ami));
+    const bool container = recipe_.packer && recipe_.packer->container;
+    if (container) tag_and_push(context_, *recipe_.packer, store_, image.digest, foreign_images_.config(), asked_.json);
+    const std::string ami = asked_.no_publish || container
+                                ? ""
+                                : publish_if_possible(context_, app, asked_.environment, image, catalog, asked_.json);
+    if (recipe_.packer)
+      run_post_processors(context_, *recipe_.packer, [&] { return artifact_of(catalog, image, ami); });
     report(result, image, ami, tested, key);
     return 0;
   }

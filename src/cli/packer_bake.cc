@@ -8,7 +8,10 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "base/mask.h"
 #include "base/text.h"
+#include "cli/ami_words.h"
+#include "cli/packer_container.h"
 
 namespace kiln::cli {
 namespace {
@@ -73,6 +76,13 @@ PackerBake read(Context& context, const packer::Request& request) {
   return out;
 }
 
+// The template as errors quote it and as the provenance holds it.
+spec::Source shown_source(const PackerBake& bake) {
+  spec::Source source = *bake.read.source;
+  source.text = masked_lines(source.text, bake.read.secrets);
+  return source;
+}
+
 // What kiln.yaml takes as an app's name.
 std::string app_name(const PackerBake& bake, const std::string& path) {
   std::string name = bake.build().short_name;
@@ -102,10 +112,11 @@ std::vector<std::string> with_two_dashes(std::vector<std::string> words) {
 PackerBake app_of_template(Context& context, const packer::Request& request, spec::App& app) {
   PackerBake out = read(context, request);
   app = {};
-  app.source = *out.read.source;
+  app.source = shown_source(out);
   app.name = app_name(out, request.path);
   app.image = out.build().image;
   app.environments.push_back({.name = "local"});
+  out.container = !out.build().ami;
   return out;
 }
 
@@ -124,31 +135,27 @@ std::optional<PackerBake> read_packer_source(Context& context, spec::App& app) {
   app.image.steps = image.steps;
   app.image.where = image.where;
   app.image.source = std::monostate{};
-  app.source = *out.read.source;
+  app.image.hidden = image.hidden;
+  app.source = shown_source(out);
   return out;
 }
 
 void tell_notes(const PackerBake& bake, bool in_instance) {
+  if (bake.container) check_container(bake);
   for (const std::string& note : bake.read.notes) talk("  " + note);
   for (const auto& sequence : bake.build().post_processors) {
     for (const packer::PostProcessor& one : sequence) {
       using Kind = packer::PostProcessor::Kind;
-      if (one.kind == Kind::docker_tag || one.kind == Kind::docker_push)
+      if (!bake.container && (one.kind == Kind::docker_tag || one.kind == Kind::docker_push))
         throw one.place.error("this bake makes a machine's image, which 'docker-tag' and 'docker-push' do not take",
-                              "remove it; kiln push brings images to a registry");
+                              "remove it: kiln push brings images of machines to a registry; or build with 'docker'");
       if (one.kind == Kind::checksum)
         talk("  'checksum' writes nothing: an AMI has no files, as with Packer; the image's digest is its checksum");
     }
   }
   if (!bake.build().ami || in_instance) return;
-  if (bake.build().offline) throw Error(*bake.build().offline);
   const packer::AmiWish& wish = *bake.build().ami;
-  if (!wish.copy_to.empty())
-    talk(fmt::format("  'ami_regions': the AMI is placed in one region; copies are made when it is deployed there ({})",
-                     join(wish.copy_to, ", ")));
   if (wish.encrypted) talk("  'encrypt_boot': the image is kept in the local store, as it is");
-  if (!wish.users.empty() || !wish.groups.empty())
-    talk("  'ami_users', 'ami_groups': nobody else is given the AMI: aws ec2 modify-image-attribute");
 }
 
 std::map<std::string, std::string> tags_of(const PackerBake& bake, const packer::SourceImage& source) {
@@ -156,10 +163,11 @@ std::map<std::string, std::string> tags_of(const PackerBake& bake, const packer:
   if (!bake.build().ami) return out;
   for (const auto& [name, value] : bake.build().ami->tags)
     out[packer::finished(name, source)] = packer::finished(value, source);
+  keep_words(words_of(*bake.build().ami, source), out);
   return out;
 }
 
-void run_post_processors(Context& context, const PackerBake& bake, const std::string& artifact) {
+void run_post_processors(Context& context, const PackerBake& bake, const std::function<std::string()>& artifact) {
   for (const auto& sequence : bake.build().post_processors) {
     for (const packer::PostProcessor& one : sequence) {
       if (one.kind != packer::PostProcessor::Kind::manifest) continue;
@@ -169,7 +177,7 @@ void run_post_processors(Context& context, const PackerBake& bake, const std::st
       packer::Outcome outcome;
       outcome.name = bake.build().short_name;
       outcome.type = bake.build().type;
-      outcome.artifact = artifact;
+      outcome.artifact = artifact();
       outcome.uuid = bake.uuid;
       outcome.now = context.clock.now();
       host::write_file(path, packer::manifest_of(before, outcome, one));

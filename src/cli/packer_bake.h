@@ -1,6 +1,7 @@
 // PackerBake: `kiln bake web.pkr.hcl`, and `image: {packer: web.pkr.hcl}` in kiln.yaml.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -16,8 +17,9 @@ std::vector<std::string> with_two_dashes(std::vector<std::string> words);
 
 // What a template, read, adds to an app.
 struct PackerBake {
-  packer::Template read;  // its one build is the image
-  std::string uuid;       // of this run
+  packer::Template read;   // its one build is the image
+  std::string uuid;        // of this run
+  bool container = false;  // the builder is `docker`, and kiln.yaml does not make a machine of it
   const packer::Build& build() const { return read.builds.front(); }
 };
 
@@ -27,11 +29,11 @@ PackerBake app_of_template(Context& context, const packer::Request& request, spe
 // When kiln.yaml names a template: its base and steps go into the app, and errors quote the template from then on.
 std::optional<PackerBake> read_packer_source(Context& context, spec::App& app);
 
-// Talks about what the template wants and this bake does not do.
+// Talks about what the template wants and this bake does not do; Error(usage) for what it must not pass over.
 void tell_notes(const PackerBake& bake, bool in_instance);
-// Packer's tags for the AMI, beside Kiln's own.
+// Packer's tags for the AMI, beside Kiln's own, and what else it says of the AMI (cli/ami_words.h).
 std::map<std::string, std::string> tags_of(const PackerBake& bake, const packer::SourceImage& source);
-// After the image is made: writes manifests. `ami` may be empty: `artifact` then names the digest.
-void run_post_processors(Context& context, const PackerBake& bake, const std::string& artifact);
+// After the image is made: writes manifests. `artifact` says what was made, as Packer names it; asked only when needed.
+void run_post_processors(Context& context, const PackerBake& bake, const std::function<std::string()>& artifact);
 
 }  // namespace kiln::cli

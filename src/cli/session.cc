@@ -8,6 +8,7 @@
 #include "bake/bake.h"
 #include "base/text.h"
 #include "builder/ami_image.h"
+#include "cli/ami_words.h"
 #include "cli/image_trial.h"
 #include "cli/progress.h"
 #include "cli/way_back.h"
@@ -42,10 +43,12 @@ aws::Environment environment_of(const RegionRecord& record) {
                           (context.region_folder(record.name) / "region.log").string(), record.process.pid));
 }
 
-aws::Config config_of(Context& context, const spec::Environment& environment) {
-  if (environment.local) return aws::Config::load(environment_of(require_region(context, std::string(kDefaultRegion))));
+aws::Config config_of(Context& context, const spec::Environment& environment, const std::string& region) {
   aws::Overrides overrides;
-  overrides.region = environment.region;
+  overrides.region = region;
+  if (environment.local)
+    return aws::Config::load(environment_of(require_region(context, std::string(kDefaultRegion))), overrides);
+  if (region.empty()) overrides.region = environment.region;
   overrides.endpoint = environment.endpoint;
   return aws::Config::load(aws::process_environment(), overrides);
 }
@@ -109,8 +112,9 @@ spec::App load_app(const Context& context) {
   return spec::parse_app(text, "kiln.yaml");
 }
 
-Connection::Connection(Context& context, const spec::Environment& environment) : local_(environment.local) {
-  aws::Config config = config_of(context, environment);
+Connection::Connection(Context& context, const spec::Environment& environment, const std::string& region)
+    : local_(environment.local) {
+  aws::Config config = config_of(context, environment, region);
   region_ = config.region();
   aws::Client::Options options;
   options.user_agent = fmt::format("kiln/{}", kVersion);
@@ -184,6 +188,11 @@ std::string publish(Context& context, const catalog::Image& image, catalog::Cata
   request.digest = image.digest;
   request.description = fmt::format("{} {}, baked by Kiln", image.app, image.version);
   request.tags = image.metadata;
+  const AmiWords words = take_words(request.tags);
+  request.name = words.name;
+  if (!words.description.empty()) request.description = words.description;
+  request.users = words.users;
+  request.groups = words.groups;
   return with_context("publishing " + image.name(), [&] {
     std::string ami;
     try {
@@ -194,6 +203,13 @@ std::string publish(Context& context, const catalog::Image& image, catalog::Cata
                   "Bake a new version of it: kiln bake --in-instance");
     }
     catalog.record_placed(image, {connection.account(), connection.region(), ami, context.clock.now()});
+    for (const std::string& region : words.regions) {
+      if (region == connection.region() || image.placed_in(connection.account(), region) != nullptr) continue;
+      Connection other(context, spec::Environment{.name = "local"}, region);
+      const std::string copy =
+          deploy::RegionPlacements(other.client(), context.clock).copy(request, ami, connection.region());
+      catalog.record_placed(image, {other.account(), region, copy, context.clock.now()});
+    }
     return ami;
   });
 }

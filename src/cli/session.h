@@ -47,7 +47,8 @@ spec::App load_app(const Context& context);
 // A client for an environment, and where it leads.
 class Connection {
  public:
-  Connection(Context& context, const spec::Environment& environment);
+  // `region`: another one than the environment's own; empty: its own.
+  Connection(Context& context, const spec::Environment& environment, const std::string& region = {});
   aws::Client& client() { return *client_; }
   const std::string& account() const { return account_; }  // by sts:GetCallerIdentity
   const std::string& region() const { return region_; }

@@ -38,6 +38,10 @@ class Cloud final : public http::Transport {
       return std::make_shared<typename Op::Output>(answer(*static_cast<const typename Op::Input*>(input)));
     };
   }
+  // What an answer throws to refuse one request.
+  struct Refusal {
+    std::string code;
+  };
   template <class Op>
   void fail(const std::string& code, int status) {
     errors_[std::string(Op::operation().name)] = {code, status};
@@ -58,8 +62,12 @@ class Cloud final : public http::Transport {
       auto input = operation->make_input();
       wire::decode_request(*operation, request, input.get());
       auto answer = answers_.find(name);
-      auto output = answer == answers_.end() ? operation->make_output() : answer->second(input.get());
-      return wire::encode_response(*operation, output.get(), "r-1");
+      try {
+        auto output = answer == answers_.end() ? operation->make_output() : answer->second(input.get());
+        return wire::encode_response(*operation, output.get(), "r-1");
+      } catch (const Refusal& refusal) {
+        return wire::encode_error(*service, {refusal.code, "because", "r-1"}, 400);
+      }
     }
     ADD_FAILURE() << "a request for nobody: " << request.body;
     throw Error(ErrorCode::internal, "no such operation");
@@ -484,24 +492,43 @@ class PublishTest : public EngineTest {
       return result;
     });
     cloud_.on<ec2::RegisterImage>([this](const ec2::RegisterImageRequest& request) {
-      ec2::Image image;
-      image.image_id = fmt::format("ami-{}", images_.size() + 1);
-      image.state = "available";
-      image.name = request.name;
-      image.tags = request.tag_specifications.at(0).tags;
-      images_.push_back(image);
-      registered_.push_back(request);
       ec2::RegisterImageResult result;
-      result.image_id = image.image_id;
+      result.image_id = add(request);
+      registered_.push_back(request);
       return result;
+    });
+    cloud_.on<ec2::CopyImage>([this](const ec2::CopyImageRequest& request) {
+      ec2::CopyImageResult result;
+      result.image_id = add(request);
+      copied_.push_back(request);
+      return result;
+    });
+    cloud_.on<ec2::ModifyImageAttribute>([this](const ec2::ModifyImageAttributeRequest& request) {
+      shared_.push_back(request);
+      return wire::Empty{};
     });
     request_.app = "web";
     request_.version = "1.0.0+git.5";
     request_.digest = sha256("a");
     request_.tags = {{"kiln:commit", "0a1b"}};
   }
+  template <typename Asked>
+  std::string add(const Asked& request) {
+    if (request.name == taken_) throw Cloud::Refusal{"InvalidAMIName.Duplicate"};
+    ec2::Image image;
+    image.image_id = fmt::format("ami-{}", images_.size() + 1);
+    image.state = "available";
+    image.name = request.name;
+    image.tags = request.tag_specifications.at(0).tags;
+    images_.push_back(image);
+    return *image.image_id;
+  }
+
   std::vector<ec2::Image> images_;
   std::vector<ec2::RegisterImageRequest> registered_;
+  std::vector<ec2::CopyImageRequest> copied_;
+  std::vector<ec2::ModifyImageAttributeRequest> shared_;
+  std::string taken_ = "taken";
   PlacementRequest request_;
   RegionPlacements placements_{client_, clock_};
 };
@@ -521,6 +548,36 @@ TEST_F(PublishTest, RegistersADigestAgainWhoseImageIsGone) {
   images_.emplace_back().image_id = "ami-other";
   EXPECT_EQ(placements_.place(request_), "ami-2");
   EXPECT_EQ(registered_.size(), 2u);
+}
+
+TEST_F(PublishTest, NamesTheImageAsItIsAskedUnlessTheNameIsTaken) {
+  request_.name = "the web";
+  placements_.place(request_);
+  EXPECT_EQ(registered_.at(0).name, "the web");
+  images_.clear();
+  request_.name = "taken";
+  placements_.place(request_);
+  EXPECT_EQ(registered_.at(1).name, "web-1.0.0-git.5");
+  images_.clear();
+  request_.name.clear();
+  taken_ = "web-1.0.0-git.5";
+  EXPECT_THROW(placements_.place(request_), Error);
+}
+
+TEST_F(PublishTest, CopiesAndSharesAsOftenAsItIsAsked) {
+  request_.name = "the web";
+  request_.users = {"111122223333"};
+  request_.groups = {"all"};
+  EXPECT_EQ(placements_.copy(request_, "ami-far", "eu-west-1"), "ami-1");
+  EXPECT_EQ(placements_.copy(request_, "ami-far", "eu-west-1"), "ami-1");
+  ASSERT_EQ(copied_.size(), 1u) << "it is there";
+  EXPECT_EQ(copied_[0].source_image_id, "ami-far");
+  EXPECT_EQ(copied_[0].source_region, "eu-west-1");
+  EXPECT_EQ(copied_[0].name, "the web");
+  ASSERT_EQ(shared_.size(), 2u) << "whoever died before it has not done it";
+  ASSERT_EQ(shared_[0].launch_permission->add.size(), 2u);
+  EXPECT_EQ(shared_[0].launch_permission->add[0].user_id, "111122223333");
+  EXPECT_EQ(shared_[0].launch_permission->add[1].group, "all");
 }
 
 TEST_F(PublishTest, NeverMovesAVersionToAnotherDigest) {

@@ -21,7 +21,7 @@ constexpr Duration kAvailableBudget = std::chrono::minutes(10);
 constexpr std::size_t kNameMax = 128;
 
 // EC2 takes 3 to 128 characters: letters, digits, and ()[] ./-'@_ .
-std::string ami_name(const PlacementRequest& request) {
+std::string own_name(const PlacementRequest& request) {
   std::string name = fmt::format("{}-{}", request.app, request.version).substr(0, kNameMax);
   std::ranges::replace_if(
       name,
@@ -47,7 +47,7 @@ std::string architecture_of(const std::string& name) {
   return name;
 }
 
-ec2::RegisterImageRequest registration(const PlacementRequest& request) {
+ec2::TagSpecification tags_of(const PlacementRequest& request) {
   std::map<std::string, std::string> all = request.tags;
   all[std::string(fleet::kTagApp)] = request.app;
   all[std::string(fleet::kTagVersion)] = request.version;
@@ -61,12 +61,16 @@ ec2::RegisterImageRequest registration(const PlacementRequest& request) {
     tag.value = value;
     specification.tags.push_back(tag);
   }
+  return specification;
+}
+
+ec2::RegisterImageRequest registration(const PlacementRequest& request, const std::string& name) {
   ec2::RegisterImageRequest call;
-  call.name = ami_name(request);
+  call.name = name;
   call.image_location = "kiln:" + request.digest.str();
   call.architecture = architecture_of(request.architecture);
   if (!request.description.empty()) call.description = request.description;
-  call.tag_specifications = {specification};
+  call.tag_specifications = {tags_of(request)};
   return call;
 }
 
@@ -104,25 +108,60 @@ void wait_until_available(aws::Client& client, host::Clock& clock, const std::st
 
 std::string RegionPlacements::place(const PlacementRequest& request) {
   return with_context(fmt::format("publishing {}@{}", request.app, request.version), [&] {
-    const auto images = fleet::look_at_images(client_, request.app);
-    std::string ami;
-    if (const fleet::Image* known = find(images, request)) {
-      ami = known->ami;
-    } else {
-      try {
-        ami = client_.call<ec2::RegisterImage>(registration(request)).image_id.value_or("");
-      } catch (const aws::AwsError& error) {
-        if (error.aws_code() != "InvalidAMIName.Duplicate") throw;
-        // An attempt before this one got through unseen, or the name is somebody else's.
-        const auto now = fleet::look_at_images(client_, request.app);
-        const fleet::Image* made = find(now, request);
-        if (made == nullptr) throw;
-        ami = made->ami;
-      }
-    }
-    wait_until_available(client_, clock_, ami);
-    return ami;
+    return ensure(request, [&](const std::string& name) {
+      return client_.call<ec2::RegisterImage>(registration(request, name)).image_id.value_or("");
+    });
   });
+}
+
+std::string RegionPlacements::copy(const PlacementRequest& request, const std::string& ami, const std::string& from) {
+  return with_context(fmt::format("copying {}@{} from {}", request.app, request.version, from), [&] {
+    return ensure(request, [&](const std::string& name) {
+      ec2::CopyImageRequest call;
+      call.name = name;
+      call.source_image_id = ami;
+      call.source_region = from;
+      if (!request.description.empty()) call.description = request.description;
+      call.tag_specifications = {tags_of(request)};
+      return client_.call<ec2::CopyImage>(call).image_id.value_or("");
+    });
+  });
+}
+
+std::string RegionPlacements::ensure(const PlacementRequest& request,
+                                     const std::function<std::string(const std::string& name)>& make) {
+  const auto known = [&] {
+    const auto images = fleet::look_at_images(client_, request.app);
+    const fleet::Image* image = find(images, request);
+    return image == nullptr ? std::string() : image->ami;
+  };
+  std::string ami = known();
+  const std::string own = own_name(request);
+  for (const std::string& name : {request.name.empty() ? own : request.name, own}) {
+    if (!ami.empty()) break;
+    try {
+      ami = make(name);
+    } catch (const aws::AwsError& error) {
+      if (error.aws_code() != "InvalidAMIName.Duplicate") throw;
+      // An attempt before this one got through unseen, or the name is somebody else's.
+      ami = known();
+      if (ami.empty() && name == own) throw;
+    }
+  }
+  wait_until_available(client_, clock_, ami);
+  share(request, ami);
+  return ami;
+}
+
+// Each time: whoever died before it left an AMI that nobody else may launch.
+void RegionPlacements::share(const PlacementRequest& request, const std::string& ami) {
+  if (request.users.empty() && request.groups.empty()) return;
+  ec2::ModifyImageAttributeRequest call;
+  call.image_id = ami;
+  auto& added = call.launch_permission.emplace().add;
+  for (const std::string& user : request.users) added.emplace_back().user_id = user;
+  for (const std::string& group : request.groups) added.emplace_back().group = group;
+  client_.call<ec2::ModifyImageAttribute>(call);
 }
 
 }  // namespace kiln::deploy

@@ -288,13 +288,14 @@ store::Blob write_machine(const store::Store& store, const store::Image& image, 
     history.push_back(
         {{"created", created}, {"created_by", i < image.config.history.size() ? image.config.history[i] : "kiln"}});
   }
+  Json process = options.process.empty() ? Json{{"Cmd", Json::array({"/sbin/init"})}, {"StopSignal", "SIGRTMIN+3"}}
+                                         : Json::parse(options.process);
+  process["Labels"]["io.kiln.app"] = image.config.app;
+  process["Labels"]["io.kiln.image"] = image.digest.str();
   const Json config = {{"architecture", "amd64"},
                        {"os", "linux"},
                        {"created", created},
-                       {"config",
-                        {{"Cmd", Json::array({"/sbin/init"})},
-                         {"StopSignal", "SIGRTMIN+3"},
-                         {"Labels", {{"io.kiln.app", image.config.app}, {"io.kiln.image", image.digest.str()}}}}},
+                       {"config", process},
                        {"rootfs", {{"type", "layers"}, {"diff_ids", diffs}}},
                        {"history", history}};
   const store::Blob config_blob = out.add(config.dump(), kConfigType);

@@ -15,6 +15,8 @@ enum class Packing { none, gzip, zstd };
 struct ExportOptions {
   std::string name;  // org.opencontainers.image.ref.name: "web-1.2.0"
   Packing packing = Packing::gzip;
+  // Of an image made of a root: the OCI config's "config" as JSON: command, environment, user. Empty: a machine's init.
+  std::string process{};
 };
 
 struct Exported {

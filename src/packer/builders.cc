@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
 
 #include "base/text.h"
 #include "packer/internal/raw.h"
@@ -195,11 +196,24 @@ void accept_instance_settings(Settings& settings) {
                    "skip_ami_run_tags"});
 }
 
+// EC2's own rule, and Packer's message.
+void check_ami_name(const std::string& name, const Place& place) {
+  const auto allowed = [](unsigned char c) {
+    return std::isalnum(c) != 0 || std::string_view("()[] ./-'@_").find(static_cast<char>(c)) != std::string_view::npos;
+  };
+  if (name.size() < 3 || name.size() > 128 || !std::ranges::all_of(name, allowed))
+    throw place.error(fmt::format("'{}' cannot be an AMI's name: it has 3 to 128 characters: letters, digits, spaces "
+                                  "and ()[]./-'@_",
+                                  name),
+                      "clean_resource_name makes one of any text");
+}
+
 void read_ebs(const RawBuild& raw, const RawTemplate& of, Build& build, std::vector<std::string>& notes) {
   Settings settings(raw.builder.settings, raw.builder.place, fmt::format("the builder '{}'", raw.builder.type),
                     raw.with);
   AmiWish& wish = build.ami.emplace();
   wish.name = settings.required("ami_name");
+  check_ami_name(wish.name, settings.place("ami_name"));
   wish.description = settings.text("ami_description");
   wish.region = settings.text("region");
   wish.copy_to = settings.texts("ami_regions");
@@ -236,11 +250,6 @@ void read_ebs(const RawBuild& raw, const RawTemplate& of, Build& build, std::vec
       notes.push_back(fmt::format("{}: '{}': the size of an instance's disks is said when it is launched",
                                   settings.place(key).source->at(settings.place(key).where), key));
   }
-  if (raw.builder.type == "amazon-ebssurrogate") {
-    settings.accept({"ami_root_device", "ami_architecture", "boot_mode", "use_create_image"});
-    build.offline = raw.builder.place.error(
-        "'amazon-ebssurrogate' makes a disk of its own, which a bake on this machine does not have", kInInstance);
-  }
   settings.finish();
 }
 
@@ -266,12 +275,17 @@ void read_docker(const RawBuild& raw, Build& build) {
 
 void read_builder(const RawBuild& raw, const RawTemplate& of, Build& build, std::vector<std::string>& notes) {
   const std::string& type = raw.builder.type;
-  if (type == "amazon-ebs" || type == "amazon-ebssurrogate") return read_ebs(raw, of, build, notes);
+  if (type == "amazon-ebs") return read_ebs(raw, of, build, notes);
   if (type == "docker") return read_docker(raw, build);
-  const auto near = nearest(type, {"amazon-ebs", "amazon-ebssurrogate", "docker"});
+  if (type == "amazon-ebssurrogate")
+    throw raw.builder.place.error(
+        "'amazon-ebssurrogate' fills a disk of its own, and a bake has layers of files instead",
+        "do the same steps on an AMI with 'amazon-ebs'; a root that a script makes is a base of kiln.yaml: "
+        "from: {archive: root.tar}");
+  const auto near = nearest(type, {"amazon-ebs", "docker"});
   throw raw.builder.place.error(
       fmt::format("the builder '{}' is not supported{}", type, near ? fmt::format("; did you mean '{}'?", *near) : ""),
-      "there are amazon-ebs, amazon-ebssurrogate and docker; -only=NAME takes the builds that can be baked");
+      "there are amazon-ebs and docker; -only=NAME takes the builds that can be baked");
 }
 
 std::string finished(const std::string& text, const SourceImage& source) {

@@ -1,6 +1,7 @@
 // read_post_processors, manifest_of: what happens with an image when it is made.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/text.h"
@@ -82,9 +83,13 @@ std::vector<PostProcessor> read_post_processors(const std::vector<Raw>& sequence
                             "there are manifest, checksum, docker-tag and docker-push; do other work after kiln bake, "
                             "with what --json says");
     }
+    const bool tagged = std::ranges::find(out, PostProcessor::Kind::docker_tag, &PostProcessor::kind) != out.end();
     out.push_back(kind->second(settings));
     out.back().place = raw.place;
     settings.finish();
+    if (out.back().kind == PostProcessor::Kind::docker_push && !tagged)
+      throw raw.place.error("'docker-push' pushes what a 'docker-tag' before it has named, and there is none",
+                            "put both into one sequence: post-processors { post-processor \"docker-tag\" { .. } .. }");
   }
   return out;
 }

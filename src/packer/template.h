@@ -68,7 +68,6 @@ struct Build {
   spec::ImageSpec image{};
   std::string ssh_user{};
   std::optional<AmiWish> ami{};                               // of the amazon builders
-  std::optional<Error> offline{};                             // why it can only be baked in an instance
   std::vector<std::vector<PostProcessor>> post_processors{};  // sequences
 };
 

@@ -97,6 +97,40 @@ TEST(Legacy, VariablesHaveDefaultsFilesAndTheCommandLine) {
   EXPECT_THAT(out.secrets, ElementsAre("given"));
 }
 
+TEST(Sensitive, ValuesAreHiddenWhereverTheyAreShown) {
+  const std::string secret =
+      "variable \"key\" {\n  sensitive = true\n  default = { a = \"hunter22\", b = [true, 7] }\n}\n";
+  const std::string source =
+      "source \"amazon-ebs\" \"web\" {\n  ami_name = \"NAME\"\n  ami_description = \"of "
+      "${var.key.a}\"\n  source_ami = \"ami-1\"\n  ssh_username = \"debian\"\n  tags = { "
+      "Key = var.key.a }\n}\nbuild {\n  sources = [\"source.amazon-ebs.web\"]\n";
+  const std::string named = std::string(source).replace(source.find("NAME"), 4, "web");
+  const Template out = hcl(secret + named + "provisioner \"shell\" { inline = [\"login ${var.key.a}\"] }\n}\n");
+  EXPECT_THAT(out.secrets, ElementsAre("hunter22", "7"));
+  EXPECT_EQ(out.builds.at(0).image.hidden, out.secrets);
+  EXPECT_EQ(out.builds.at(0).ami->description, "of ***");
+  EXPECT_EQ(out.builds.at(0).ami->tags.at("Key"), "***");
+  EXPECT_THAT(out.notes, ElementsAre(HasSubstr("fewer than 4 characters is shown")));
+  EXPECT_THAT(file_of(run_of(out), "script_0.sh"), HasSubstr("login hunter22")) << "the step itself has it";
+
+  const auto said = [&](const std::string& text, spec::Variables variables = {}) {
+    std::string message = error_of([&] { hcl(text, std::move(variables)); });
+    EXPECT_THAT(message, testing::Not(HasSubstr("hunter22")));
+    return message;
+  };
+  const std::string shown = std::string(source).replace(source.find("NAME"), 4, "web-${var.key.a}");
+  EXPECT_THAT(said(secret + shown + "}\n"), HasSubstr("'ami_name' holds a sensitive value"));
+  EXPECT_THAT(said(secret + named + "provisioner \"shell\" { scripts = [var.key.a] }\n}\n"),
+              HasSubstr("there is no file '***'"));
+  EXPECT_THAT(said(secret + "locals { a = parseint(var.key.a, 10) }\n" + named + "}\n"),
+              HasSubstr("'***' is not a number of base 10"));
+  EXPECT_THAT(said("variable \"n\" {\n  type = number\n  sensitive = true\n}\n" + named + "}\n", {{"n", "= hunter22"}}),
+              HasSubstr("-var n"));
+  const std::string legacy_text = json_with(R"({"type": "shell", "script": "{{user `k`}}"})",
+                                            R"(, "variables": {"k": "hunter22"}, "sensitive-variables": ["k"])");
+  EXPECT_THAT(error_of([&] { legacy(legacy_text); }), HasSubstr("there is no file '***'"));
+}
+
 TEST(Legacy, ShellIsRunAsPackerRunsIt) {
   const Template out = legacy(json_with(
       R"({"type": "shell", "inline": ["apt-get update", "apt-get install nginx"], "environment_vars": ["B=it's", "A=1"],
@@ -190,7 +224,7 @@ TEST(Legacy, WhatIsNotSupportedIsRefusedWithItsLineAndTheWayRound) {
               HasSubstr("the builder 'vmware-iso' is not supported"));
   EXPECT_THAT(error_of([] {
                 legacy(
-                    "{\"builders\": [{\"type\": \"amazon-ebs\", \"ami_name\": \"a\", \"source_ami\": \"ami-1\", "
+                    "{\"builders\": [{\"type\": \"amazon-ebs\", \"ami_name\": \"abc\", \"source_ami\": \"ami-1\", "
                     "\"user_data\": \"x\"}]}");
               }),
               HasSubstr("'user_data' of the builder"));
@@ -315,6 +349,53 @@ TEST(Hcl2, ShellLocalAndAnsible) {
   EXPECT_THAT(std::get<spec::HostStep>(out.builds[0].image.steps.at(2).action).commands, ElementsAre("'./b.sh'"));
 }
 
+TEST(Hcl2, WhatIsPushedIsTaggedBeforeInTheSameSequence) {
+  EXPECT_THAT(error_of([] { hcl(hcl_with("post-processor \"docker-push\" {}")); }),
+              HasSubstr("t.pkr.hcl:8:1: 'docker-push' pushes what a 'docker-tag' before it has named"));
+  EXPECT_EQ(error_of([] {
+              hcl(hcl_with(
+                  "post-processors {\n post-processor \"docker-tag\" { repository = \"r/n\" }\n post-processor "
+                  "\"docker-push\" {}\n}"));
+            }),
+            "no error");
+}
+
+TEST(Hcl2, AnAmisNameIsOneThatEc2Takes) {
+  const auto named = [](const std::string& name) {
+    return error_of([&] {
+      hcl(std::string(kSource).replace(std::string(kSource).find("\"web\"\n"), 5, '"' + name + '"') +
+          "build { sources = [\"amazon-ebs.web\"] }\n");
+    });
+  };
+  EXPECT_EQ(named("web (1.0)/it's_[a]@-x"), "no error");
+  for (const std::string name : {"ab", "a:b", "a*b", "a\u00e4b"})
+    EXPECT_THAT(named(name), HasSubstr("t.pkr.hcl:2:3: '" + name + "' cannot be an AMI's name")) << name;
+  EXPECT_THAT(named(std::string(129, 'a')), HasSubstr("cannot be an AMI's name"));
+}
+
+TEST(Hcl2, DynamicBlocksAreMadeForEach) {
+  const Template out = hcl(
+      "locals { users = { b = \"bob\", a = \"ann\" } }\n"
+      "source \"amazon-ebs\" \"web\" {\n  ami_name = \"web\"\n  source_ami = \"ami-1\"\n  dynamic \"tag\" {\n"
+      "    for_each = local.users\n    content {\n      key = \"User-${tag.key}\"\n      value = tag.value\n    }\n  "
+      "}\n}\n"
+      "build {\n  sources = [\"source.amazon-ebs.web\"]\n  dynamic \"provisioner\" {\n    for_each = [\"x\", \"y\"]\n"
+      "    labels = [\"shell\"]\n    iterator = one\n    content { inline = [\"echo ${one.key} ${one.value}\"] }\n  "
+      "}\n}\n");
+  EXPECT_EQ(out.builds[0].ami->tags, (std::map<std::string, std::string>{{"User-a", "ann"}, {"User-b", "bob"}}));
+  ASSERT_EQ(out.builds[0].image.steps.size(), 2U);
+  EXPECT_THAT(file_of(run_of(out, 0), "script_0.sh"), HasSubstr("echo 0 x"));
+  EXPECT_THAT(file_of(run_of(out, 1), "script_0.sh"), HasSubstr("echo 1 y"));
+  const auto failed = [](const std::string& inside) {
+    return error_of([&] { hcl(hcl_with("dynamic \"provisioner\" {\n" + inside + "}")); });
+  };
+  EXPECT_THAT(failed("for_each = []\n"), HasSubstr("has one block 'content'"));
+  EXPECT_THAT(failed("content {}\n"), HasSubstr("'dynamic' has no 'for_each'"));
+  EXPECT_THAT(failed("for_each = 1\ncontent {}\n"), HasSubstr("a list or an object must be here"));
+  EXPECT_THAT(failed("for_each = [1]\ncontent {}\n"), HasSubstr("is written as: provisioner \"type\""));
+  EXPECT_THAT(failed("for_each = [1]\nlabel = [1]\ncontent {}\n"), HasSubstr("did you mean 'labels'?"));
+}
+
 TEST(Hcl2, Docker) {
   const Template out =
       hcl("source \"docker\" \"d\" {\n image = \"debian:12\"\n commit = true\n}\nbuild { sources = [\"docker.d\"] }\n");
@@ -351,15 +432,19 @@ TEST(Hcl2, WhatIsNotSupportedIsRefusedWithItsLineAndTheWayRound) {
   EXPECT_THAT(error_of([] { read({}, {.path = "none.pkr.hcl"}); }), HasSubstr("there is no file 'none.pkr.hcl'"));
 }
 
-TEST(Hcl2, SurrogateIsReadButNeedsAnInstance) {
-  const Template out =
-      hcl("source \"amazon-ebssurrogate\" \"s\" {\n ami_name = \"x\"\n source_ami = \"ami-1\"\n ami_root_device {\n "
-          "source_device_name = \"/dev/xvdf\"\n }\n"
-          "launch_block_device_mappings {\n device_name = \"/dev/xvdf\"\n}\n}\nbuild { sources = "
-          "[\"amazon-ebssurrogate.s\"] }\n");
-  ASSERT_TRUE(out.builds[0].offline);
-  EXPECT_THAT(out.builds[0].offline->next(), HasSubstr("--in-instance"));
-  EXPECT_THAT(out.notes, ElementsAre(HasSubstr("the size of an instance's disks")));
+TEST(Hcl2, SurrogateIsRefusedUnlessAnotherBuildIsMeant) {
+  const std::string text = std::string(kSource) +
+                           "source \"amazon-ebssurrogate\" \"s\" {\n ami_name = \"xyz\"\n source_ami = \"ami-1\"\n"
+                           "ami_root_device {\n source_device_name = \"/dev/xvdf\"\n }\n}\n"
+                           "build { sources = [\"amazon-ebs.web\", \"amazon-ebssurrogate.s\"] }\n";
+  try {
+    hcl(text);
+    ADD_FAILURE();
+  } catch (const Error& error) {
+    EXPECT_THAT(error.message(), HasSubstr("t.pkr.hcl:6:1: 'amazon-ebssurrogate' fills a disk of its own"));
+    EXPECT_THAT(error.next(), HasSubstr("from: {archive: root.tar}"));
+  }
+  EXPECT_EQ(read({.files = {{"t.pkr.hcl", text}}}, {.path = "t.pkr.hcl", .only = {"amazon-ebs.*"}}).builds.size(), 1U);
 }
 
 TEST(Manifest, IsPackersOwnAndGrows) {

@@ -81,7 +81,8 @@ Inventory take_inventory(const Contents& contents) {
     package.licence = contents.text(fmt::format("/usr/share/doc/{}/copyright", package.name));
   const Owners owners(contents, inventory.packages);
   for (const auto& [path, file] : contents.files) {
-    if (file->type != 'f' || file->md5.empty() || path.starts_with(kDatabase) || path.starts_with("/var/cache/")) continue;
+    if (file->type != 'f' || file->md5.empty() || path.starts_with(kDatabase) || path.starts_with("/var/cache/"))
+      continue;
     const Owner* owner = owners.of(path);
     if (owner == nullptr) {
       inventory.files.push_back({std::string(path), *file, {}});

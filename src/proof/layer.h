@@ -16,10 +16,11 @@
 namespace kiln::proof {
 
 struct FileRecord {
-  std::uint64_t size_bytes = 0;   // of a file, like the digests
-  std::string md5, sha1, sha256;  // hex; of a disk that was read from afar, the first two only where no package vouches
-  char type = 'f';                // f file, d folder, l link, c b p s: device, pipe, socket
-  unsigned mode = 0;              // without the type's bits
+  std::uint64_t size_bytes = 0;  // of a file, like the digests
+  // Hex. Of a disk that was read from afar the first two are empty where a package vouches for the bytes.
+  std::string md5, sha1, sha256;
+  char type = 'f';    // f file, d folder, l link, c b p s: device, pipe, socket
+  unsigned mode = 0;  // without the type's bits
   std::uint32_t uid = 0;
   std::uint32_t gid = 0;
   std::string target;  // where a link leads

@@ -23,6 +23,7 @@ inline constexpr std::string_view kEmptyType = "application/vnd.oci.empty.v1+jso
 inline constexpr std::string_view kEmptyBytes = "{}";
 // Annotation of an artifact in index.json: the digest of its subject, so that nobody has to read all manifests.
 inline constexpr std::string_view kSubjectAnnotation = "io.kiln.subject";
+inline constexpr const char* kRefNameAnnotation = "org.opencontainers.image.ref.name";
 inline constexpr std::size_t kManifestBytesMax = std::size_t{4} << 20;  // what OCI registries accept
 inline constexpr std::size_t kLayersMax = 500;                          // overlayfs takes at most 500 lower folders
 

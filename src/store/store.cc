@@ -174,6 +174,13 @@ void Store::name_in_index(Blob manifest, std::string artifact_type) {
   std::vector<IndexEntry> index = read_index(host::read_file(folder_ / "index.json"));
   const IndexEntry named{std::move(manifest), std::move(artifact_type), {}};
   if (std::ranges::find(index, named) != index.end()) return;
+  // A name is one image's: it moves to the newest.
+  if (const auto name = named.blob.annotations.find(kRefNameAnnotation); name != named.blob.annotations.end()) {
+    for (IndexEntry& entry : index) {
+      const auto same = entry.blob.annotations.find(kRefNameAnnotation);
+      if (same != entry.blob.annotations.end() && same->second == name->second) entry.blob.annotations.erase(same);
+    }
+  }
   index.push_back(named);
   host::write_file(folder_ / "index.json", write_index(index));
 }

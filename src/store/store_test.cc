@@ -256,6 +256,19 @@ TEST_F(ArtifactsTest, AManifestOfAnyKindIsKeptAsItWasWritten) {
   EXPECT_EQ(store_.artifacts_of(image_)[0].manifest, artifact);
 }
 
+TEST_F(ArtifactsTest, ANameIsTheNewestImages) {
+  const std::map<std::string, std::string> name = {{kRefNameAnnotation, "web:latest"}};
+  const Digest first = store_.add_manifest(R"({"config": {}, "layers": []})", std::string(kManifestType), name);
+  const Digest second = store_.add_manifest(R"({"config": {}, "layers": [ ]})", std::string(kManifestType), name);
+  std::vector<Digest> named, all;
+  for (const IndexEntry& entry : read_index(host::read_file(store_.folder() / "index.json"))) {
+    all.push_back(entry.blob.digest);
+    if (entry.blob.annotations == name) named.push_back(entry.blob.digest);
+  }
+  EXPECT_THAT(named, ElementsAre(second));
+  EXPECT_THAT(all, testing::Contains(first)) << "it is still kept";
+}
+
 TEST_F(ArtifactsTest, AProcessThatIsKilledWhileItAddsLeavesAWholeIndex) {
   const Blob said = blob("said");
   const pid_t child = ::fork();

@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 
 #include "base/error.h"
+#include "base/mask.h"
 #include "cli/command.h"
 #include "cli/foreign_images.h"
 #include "cli/image_bake.h"
@@ -48,6 +49,22 @@ ImageBake::Aim aim_of(const std::vector<std::pair<bool, ImageBake::Aim>>& flags)
     aim = one;
   }
   return aim;
+}
+
+int bake_recipe(Context& context, const BakeRecipe& recipe, const ImageBake& asked, InstanceBake instance,
+                bool in_instance) {
+  if (recipe.packer) tell_notes(*recipe.packer, in_instance);
+  if (!in_instance) return bake_image(context, recipe, asked);
+  if (recipe.dockerfile) {
+    throw recipe.app.source.error(recipe.app.image.where, "a Dockerfile is not built in an instance",
+                                  "Bake offline: kiln bake.");
+  }
+  instance.environment = asked.environment;
+  instance.key_file = asked.key_file;
+  instance.keep = asked.keep;
+  instance.json = asked.json;
+  instance.verbose = asked.verbose;
+  return bake_in_instance(context, recipe, instance);
 }
 
 }  // namespace
@@ -98,18 +115,12 @@ int run_bake(Context& context, const std::vector<std::string>& words) {
                 "See: kiln help bake");
   }
   const BakeRecipe recipe = load(context, request, variables);
-  if (recipe.packer) tell_notes(*recipe.packer, in_instance);
-  if (!in_instance) return bake_image(context, recipe, asked);
-  if (recipe.dockerfile) {
-    throw recipe.app.source.error(recipe.app.image.where, "a Dockerfile is not built in an instance",
-                                  "Bake offline: kiln bake.");
+  try {
+    return bake_recipe(context, recipe, asked, instance, in_instance);
+  } catch (const Error& error) {
+    if (recipe.app.image.hidden.empty()) throw;
+    throw masked(error, recipe.app.image.hidden);
   }
-  instance.environment = asked.environment;
-  instance.key_file = asked.key_file;
-  instance.keep = asked.keep;
-  instance.json = asked.json;
-  instance.verbose = asked.verbose;
-  return bake_in_instance(context, recipe, instance);
 }
 
 }  // namespace kiln::cli
