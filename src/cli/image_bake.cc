@@ -164,10 +164,12 @@ class Bakehouse {
         store_(context.store_folder()),
         view_(asked.json, asked.verbose),
         catalog_bases_(context, store_),
-        foreign_images_(context, store_, recipe.dockerfile, &catalog_bases_,
-                        [verbose = asked.verbose](std::string_view bytes) {
-                          if (verbose) fmt::print(stderr, "{}", bytes);
-                        }),
+        foreign_images_(
+            context, store_, recipe.dockerfile, &catalog_bases_,
+            [verbose = asked.verbose](std::string_view bytes) {
+              if (verbose) fmt::print(stderr, "{}", bytes);
+            },
+            [] { return Context::interrupted().load(); }),
         amis_(context, store_, &foreign_images_, [this](const bake::Progress& progress) { view_.on(progress); }) {
     options_.cache = context.home / "cache";
     options_.logs = context.home / "logs" / "bake";
@@ -176,6 +178,8 @@ class Bakehouse {
     options_.update = asked.update;
     options_.on_progress = [this](const bake::Progress& progress) { view_.on(progress); };
     options_.base_images = &amis_;
+    options_.cancelled = [] { return Context::interrupted().load(); };
+    context.watch_interrupts();
   }
 
   int keep_container() { return cli::keep_container(context_, recipe_.app, foreign_images_, asked_.json); }
@@ -193,7 +197,8 @@ class Bakehouse {
 
   int bake() {
     const spec::App& app = recipe_.app;
-    // A key that cannot be read is said before the work, not after it.
+    // A key that cannot be read and an environment that is not there are said before the work, not after it.
+    if (!asked_.environment.empty()) app.environment(asked_.environment);
     const std::optional<proof::SigningKey> key = signing_key(context_, asked_.key_file);
     const Time started = context_.clock.now();
     bake::BakeResult result = with_context(
