@@ -75,12 +75,13 @@ auto at_line(const spec::App& app, Act&& act) -> decltype(act()) {
 
 ForeignImages::ForeignImages(const Context& context, store::Store& store,
                              std::optional<spec::DockerfileSource> dockerfile, bake::BaseImages* others,
-                             std::function<void(std::string_view)> on_output)
+                             std::function<void(std::string_view)> on_output, std::function<bool()> cancelled)
     : context_(context),
       store_(store),
       dockerfile_(std::move(dockerfile)),
       others_(others),
-      on_output_(std::move(on_output)) {}
+      on_output_(std::move(on_output)),
+      cancelled_(std::move(cancelled)) {}
 
 std::vector<store::Blob> ForeignImages::layers_of(const spec::App& app, const std::string& app_folder) {
   const bool ours = dockerfile_.has_value() || std::holds_alternative<spec::ArchiveBase>(app.image.base) ||
@@ -100,18 +101,21 @@ std::vector<store::Blob> ForeignImages::import(const spec::App& app, const host:
   const host::Path file = imports_folder(context_.home) / (key.hex() + ".json");
   if (const auto layers = remembered(file, store_)) return *layers;
 
+  const oci::ImportOptions options{
+      .limits = {}, .cancelled = cancelled_, .memory = imports_folder(context_.home) / "layers"};
   oci::Imported imported;
   std::string name;
   if (dockerfile != nullptr) {
     const auto work = store_.temporary();
-    oci::build(dockerfile_of(*dockerfile, folder), context_.home / "buildah", work->path() / "layout", on_output_);
-    imported = oci::import_oci("oci:layout:image", work->path(), store_);
+    oci::build(dockerfile_of(*dockerfile, folder), context_.home / "buildah", work->path() / "layout", on_output_,
+               cancelled_);
+    imported = oci::import_oci("oci:layout:image", work->path(), store_, options);
     name = dockerfile->file;
   } else if (archive != nullptr) {
-    imported = oci::import_archive(folder / archive->path, store_);
+    imported = oci::import_archive(folder / archive->path, store_, options);
     name = archive->path;
   } else {
-    imported = oci::import_oci(image->reference, folder, store_);
+    imported = oci::import_oci(image->reference, folder, store_, options);
     name = image->reference;
   }
   // A base without an init may get one from the steps above it; a Dockerfile has none.
@@ -127,7 +131,8 @@ Digest ForeignImages::keep_container(const spec::App& app, const host::Path& app
   }
   return at_line(app, [&] {
     const auto work = store_.temporary();
-    oci::build(dockerfile_of(*dockerfile_, app_folder), context_.home / "buildah", work->path() / "layout", on_output_);
+    oci::build(dockerfile_of(*dockerfile_, app_folder), context_.home / "buildah", work->path() / "layout", on_output_,
+               cancelled_);
     return oci::keep_container("oci:layout:image", work->path(), store_, name);
   });
 }
@@ -149,6 +154,10 @@ std::optional<spec::DockerfileSource> read_foreign_source(spec::App& app, const 
   }
   std::optional<spec::DockerfileSource> dockerfile;
   if (const auto* source = std::get_if<spec::DockerfileSource>(&app.image.source)) {
+    if (app.image.base != spec::Base(spec::DebianBase{})) {
+      throw app.source.error(app.image.where, "'dockerfile' says itself what it starts from, and 'from' is beside it",
+                             "leave 'from' out, or name that image in the Dockerfile's FROM");
+    }
     dockerfile = *source;
     app.image.base = spec::OciBase{"dockerfile:" + source->file};
     app.image.source = {};
