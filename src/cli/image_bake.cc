@@ -216,9 +216,11 @@ class Bakehouse {
     const Tested tested = test_baked(context_, app, store_, ledger,
                                      {image.version, image.digest, asked_.json, asked_.keep}, asked_.no_cache);
     const bool passed = !tested.now || tested.result.report.passed();
+    stop_if_interrupted();
     if (passed) {
       // First, so that a version which is taken has its proofs, whenever this ends.
       prove(context_, store_, app, result, started, tests_of(tested));
+      stop_if_interrupted();
       image = catalog.record_baked(image);
     }
     if (tested.now) trial::record(ledger, app.name, image.version, image.digest, app.image.test, tested.result.report);
@@ -232,6 +234,13 @@ class Bakehouse {
   }
 
  private:
+  // Before the image is recorded; what comes after that is quick, or asks by itself.
+  static void stop_if_interrupted() {
+    if (Context::interrupted())
+      throw Error(ErrorCode::cancelled, "interrupted before the image was recorded",
+                  "its layers are kept: the same command goes on from them");
+  }
+
   int refuse(const bake::BakeResult& result, const Tested& tested) const {
     if (!asked_.json) require_passed(recipe_.app, tested.request, tested.result);
     nlohmann::json out = to_json(result, "");
