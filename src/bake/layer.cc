@@ -206,7 +206,10 @@ void LayerMaker::pin_base(std::vector<std::string>& argv) const {
   const host::Path file = work_ / "preferences";
   host::write_file(file, preferences(*layer_.locked));
   argv.push_back("--setup-hook=install -D -m 0644 " + quoted(file.string()) + " \"$1\"" + kBasePins);
-  argv.push_back(std::string("--customize-hook=rm \"$1\"") + kBasePins);
+  // The folder's time is that of the package which brought it, as without pins.
+  argv.push_back(
+      fmt::format("--customize-hook=was=$(stat -c %Y \"$1{0}\") && rm \"$1{1}\" && touch -d \"@$was\" \"$1{0}\"",
+                  host::Path(kBasePins).parent_path().string(), kBasePins));
 }
 
 void LayerMaker::run_copy(const spec::CopyStep& step) const {
