@@ -60,6 +60,14 @@ oci::Dockerfile dockerfile_of(const spec::DockerfileSource& source, const host::
   return {folder / source.file, folder / source.context, source.target, source.args};
 }
 
+// Throws Error(not_found) that names the file as the recipe does.
+std::string read_text(const host::Path& folder, const std::string& name) {
+  const host::Path file = folder / name;
+  if (!std::filesystem::is_regular_file(file))
+    throw Error(ErrorCode::not_found, fmt::format("'{}' is no file in {}", name, folder.string()));
+  return host::read_file(file);
+}
+
 // A failure about the source is one of kiln.yaml's line too.
 template <typename Act>
 auto at_line(const spec::App& app, Act&& act) -> decltype(act()) {
@@ -139,9 +147,11 @@ Digest ForeignImages::keep_container(const spec::App& app, const host::Path& app
 
 std::optional<spec::DockerfileSource> read_foreign_source(spec::App& app, const host::Path& app_folder) {
   if (const auto* builder = std::get_if<spec::ImageBuilderSource>(&app.image.source)) {
-    spec::ImageBuilderImage image =
-        spec::read_image_builder(*builder, app.source, app.image.where,
-                                 [&](const std::string& path) { return host::read_file(app_folder / path); });
+    const spec::ImageBuilderSource source = *builder;
+    spec::ImageBuilderImage image = at_line(app, [&] {
+      return spec::read_image_builder(source, app.source, app.image.where,
+                                      [&](const std::string& path) { return read_text(app_folder, path); });
+    });
     const bool unnamed = app.image.base == spec::Base(spec::DebianBase{});
     if (unnamed && !image.base) {
       throw app.source.error(app.image.where, "'image_builder' says nothing that Kiln can start from",
