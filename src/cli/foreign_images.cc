@@ -60,14 +60,6 @@ oci::Dockerfile dockerfile_of(const spec::DockerfileSource& source, const host::
   return {folder / source.file, folder / source.context, source.target, source.args};
 }
 
-// Throws Error(not_found) that names the file as the recipe does.
-std::string read_text(const host::Path& folder, const std::string& name) {
-  const host::Path file = folder / name;
-  if (!std::filesystem::is_regular_file(file))
-    throw Error(ErrorCode::not_found, fmt::format("'{}' is no file in {}", name, folder.string()));
-  return host::read_file(file);
-}
-
 // A failure about the source is one of kiln.yaml's line too.
 template <typename Act>
 auto at_line(const spec::App& app, Act&& act) -> decltype(act()) {
@@ -76,6 +68,22 @@ auto at_line(const spec::App& app, Act&& act) -> decltype(act()) {
   } catch (const Error& error) {
     if (error.code() != ErrorCode::usage && error.code() != ErrorCode::not_found) throw;
     throw app.source.error(app.image.where, error.message(), error.next());
+  }
+}
+
+// What is wrong in a document quotes the document; one that is not there is a matter of kiln.yaml's line.
+spec::ImageBuilderImage read_documents(const spec::ImageBuilderSource& source, const spec::App& app,
+                                       const host::Path& folder) {
+  const auto read = [&](const std::string& name) -> std::string {
+    const host::Path file = folder / name;
+    if (std::filesystem::is_regular_file(file)) return host::read_file(file);
+    throw Error(ErrorCode::not_found, fmt::format("'{}' is no file in {}", name, folder.string()));
+  };
+  try {
+    return spec::read_image_builder(source, app.source, app.image.where, read);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::not_found) throw;
+    throw app.source.error(app.image.where, error.message(), "names are relative to the folder of kiln.yaml");
   }
 }
 
@@ -147,11 +155,7 @@ Digest ForeignImages::keep_container(const spec::App& app, const host::Path& app
 
 std::optional<spec::DockerfileSource> read_foreign_source(spec::App& app, const host::Path& app_folder) {
   if (const auto* builder = std::get_if<spec::ImageBuilderSource>(&app.image.source)) {
-    const spec::ImageBuilderSource source = *builder;
-    spec::ImageBuilderImage image = at_line(app, [&] {
-      return spec::read_image_builder(source, app.source, app.image.where,
-                                      [&](const std::string& path) { return read_text(app_folder, path); });
-    });
+    spec::ImageBuilderImage image = read_documents(*builder, app, app_folder);
     const bool unnamed = app.image.base == spec::Base(spec::DebianBase{});
     if (unnamed && !image.base) {
       throw app.source.error(app.image.where, "'image_builder' says nothing that Kiln can start from",
