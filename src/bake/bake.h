@@ -24,14 +24,14 @@ namespace kiln::bake {
 class BaseImages;  // bake/base_images.h
 
 struct Progress {
-  enum class Kind { started, output, finished };
+  enum class Kind { started, output, finished, failed, interrupted };
   Kind kind = Kind::started;
   std::size_t index = 0;  // of the layer; 0 is the base
   std::size_t count = 0;  // layers in all
   std::string step;       // "base debian:bookworm", "packages nginx"
   std::string output;     // a piece of what the step prints; for Kind::output
   bool reused = false;    // for Kind::finished
-  Duration duration{};    // for Kind::finished
+  Duration duration{};    // for Kind::finished, failed and interrupted
 };
 
 struct Options {
@@ -44,6 +44,8 @@ struct Options {
   // One call at a time, from any thread, while `bake` has not returned. Layers that do not need each other are made at
   // once, so that their calls are mixed: `index` tells them apart.
   std::function<void(const Progress&)> on_progress;
+  // Asked from any thread. Once true, what runs is ended within seconds, and Error(cancelled) climbs.
+  std::function<bool()> cancelled;
   BaseImages* base_images = nullptr;  // who has the layers of a base that is not Debian
   std::size_t at_once = 0;            // layers that are made at once; 0: one a processor
   bool update = false;                // packages are resolved anew, and kiln.lock is written
@@ -71,7 +73,8 @@ struct BakeResult {
 
 // `app_folder` holds kiln.yaml. Throws Error: usage (the recipe names what is not there, quoting its line), io (a step
 // failed: its line, exit status, last lines, the log, the way into a shell), denied (no root), missing_program,
-// unsupported (no erofs or overlay), disk_full, unavailable (the mirror does not answer).
+// unsupported (no erofs or overlay), disk_full, unavailable (the mirror does not answer), cancelled (it names the steps
+// that were cut off; complete layers stay in the cache).
 //
 // With a kiln.lock in the folder, packages are the versions that it names or the bake fails (unavailable); what a new
 // step brings is added to it. Without one, and without `update`, none is written.

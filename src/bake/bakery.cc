@@ -77,6 +77,7 @@ void Bakery::run_host_steps() {
       command.env = host_step->environment;
       command.cwd = app_folder_.string();
       command.on_output = [&](std::string_view bytes) { mask.write(bytes); };
+      command.cancelled = options_.cancelled;
       const int status = host::run(command).status;
       mask.finish();
       if (status == 0) continue;
@@ -98,6 +99,7 @@ void Bakery::bake_all() {
     }
   }
   for (std::thread& thread : threads) thread.join();
+  if (is_cancelled()) throw interrupted();
   if (failure_) std::rethrow_exception(failure_);
   check_beside();
 }
@@ -107,7 +109,7 @@ bool Bakery::begin_what_can(std::vector<std::thread>& threads) {
   const std::size_t at_once =
       options_.at_once > 0 ? options_.at_once : std::max(1U, std::thread::hardware_concurrency());
   bool begun = false;
-  for (std::size_t i = 0; i < plan_.size() && !failure_; ++i) {
+  for (std::size_t i = 0; i < plan_.size() && !failure_ && !is_cancelled(); ++i) {
     if (!is_ready(i) || running_ >= at_once) continue;
     states_[i] = State::running;
     ++running_;
@@ -137,7 +139,13 @@ bool Bakery::is_ready(std::size_t index) const {
 void Bakery::bake_until(std::size_t end) {
   for (std::size_t i = 0; i < end; ++i) {
     if (states_[i] == State::done) continue;
-    bake_one(i);
+    if (is_cancelled()) throw interrupted();
+    try {
+      bake_one(i);
+    } catch (const Error& error) {
+      if (error.code() == ErrorCode::cancelled) throw interrupted();
+      throw;
+    }
     states_[i] = State::done;
   }
 }
@@ -145,11 +153,31 @@ void Bakery::bake_until(std::size_t end) {
 void Bakery::bake_one(std::size_t index) {
   report(index, Progress::Kind::started, {});
   const Duration started = clock_.uptime();
-  LayerReport made = take_or_make(index);
+  LayerReport made;
+  try {
+    made = take_or_make(index);
+  } catch (const Error& error) {
+    const bool cut_off = error.code() == ErrorCode::cancelled;
+    report(index, cut_off ? Progress::Kind::interrupted : Progress::Kind::failed, clock_.uptime() - started);
+    if (cut_off) {
+      const std::lock_guard lock(mutex_);
+      cut_off_.push_back(index);
+    }
+    throw;
+  }
   made.duration = clock_.uptime() - started;
-  report(index, Progress::Kind::finished, {}, &made);
+  report(index, Progress::Kind::finished, made.duration, made.reused);
   const std::lock_guard lock(mutex_);
   done_[index] = std::move(made);
+}
+
+Error Bakery::interrupted() const {
+  std::vector<std::string> steps;
+  for (const std::size_t index : cut_off_) steps.push_back(fmt::format("'{}'", plan_[index].text));
+  return {ErrorCode::cancelled,
+          steps.empty() ? "interrupted between two steps"
+                        : fmt::format("interrupted while {} was made", join(steps, " and ")),
+          "layers that were complete are kept: the same command goes on from them"};
 }
 
 bool Bakery::is_cached(std::size_t index) const {
@@ -186,7 +214,7 @@ LayerReport Bakery::take_or_make(std::size_t index) {
     return made.reused = cached.has_value();
   };
   if (take()) return made;
-  const auto lock = cache_.lock(made.key, clock_.now());
+  const auto lock = cache_.lock(made.key, clock_.now(), options_.cancelled);
   // Another bake may have made it while we waited for the lock.
   if (!take()) with_context(fmt::format("baking {}", layer.text), [&] { make(index, made); });
   return made;
@@ -198,7 +226,7 @@ void Bakery::make(std::size_t index, LayerReport& made) {
   const std::vector<Digest> below = contents_below(layer);
   StepLog log = log_.begin_step(index, layer.text);
   LayerMaker maker(shop_, layer, below, work->path(), log,
-                   [&](std::string_view bytes) { report(index, Progress::Kind::output, bytes); });
+                   [&](std::string_view bytes) { report_output(index, bytes); });
   const MadeLayer result = maker.make();
   made.blob = store_.put_file(result.file, std::string(store::kErofsLayerType));
   if (lock_) learn_versions(layer, result.brought);
@@ -270,16 +298,28 @@ store::Image Bakery::name_image() {
   return store_.image(store_.add_image(config, layers));
 }
 
-void Bakery::report(std::size_t index, Progress::Kind kind, std::string_view output, const LayerReport* made) {
+void Bakery::report(std::size_t index, Progress::Kind kind, Duration duration, bool reused) {
+  tell({.kind = kind,
+        .index = index,
+        .count = plan_.size(),
+        .step = plan_[index].text,
+        .output = {},
+        .reused = reused,
+        .duration = duration});
+}
+
+void Bakery::report_output(std::size_t index, std::string_view output) {
+  tell({.kind = Progress::Kind::output,
+        .index = index,
+        .count = plan_.size(),
+        .step = plan_[index].text,
+        .output = std::string(output)});
+}
+
+void Bakery::tell(const Progress& progress) {
   if (!options_.on_progress) return;
   const std::lock_guard lock(telling_);
-  options_.on_progress({.kind = kind,
-                        .index = index,
-                        .count = plan_.size(),
-                        .step = plan_[index].text,
-                        .output = std::string(output),
-                        .reused = made != nullptr && made->reused,
-                        .duration = made != nullptr ? made->duration : Duration{}});
+  options_.on_progress(progress);
 }
 
 }  // namespace kiln::bake

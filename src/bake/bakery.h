@@ -28,7 +28,8 @@ class Bakery {
   const Cache& cache() const { return cache_; }
 
   // Every layer. A layer begins when all that it stands on are there; as many as there are processors are made at once.
-  // When one fails, those beside it are finished and kept, nothing else begins, and its error climbs.
+  // When one fails, it is reported at once, those beside it are finished and kept, nothing else begins, and its error
+  // climbs. When the bake is cancelled they are ended, and Error(cancelled) names them.
   void bake_all();
   // Those with an index below `end`, one after the other.
   void bake_until(std::size_t end);
@@ -56,7 +57,11 @@ class Bakery {
   void make(std::size_t index, LayerReport& report);
   void learn_versions(PlannedLayer& layer, const Versions& brought);
   void check_beside();
-  void report(std::size_t index, Progress::Kind kind, std::string_view output, const LayerReport* made = nullptr);
+  bool is_cancelled() const { return options_.cancelled && options_.cancelled(); }
+  Error interrupted() const;
+  void report(std::size_t index, Progress::Kind kind, Duration duration, bool reused = false);
+  void report_output(std::size_t index, std::string_view output);
+  void tell(const Progress& progress);
 
   const spec::App& app_;
   host::Path app_folder_;
@@ -76,7 +81,8 @@ class Bakery {
   std::vector<LayerReport> done_;
   std::size_t running_ = 0;
   std::exception_ptr failure_;
-  std::mutex telling_;  // one call of on_progress at a time
+  std::vector<std::size_t> cut_off_;  // layers that were being made when the bake was cancelled
+  std::mutex telling_;                // one call of on_progress at a time
 };
 
 // The lock file that a bake with these options begins with. Throws Error(usage) when it is of another base.

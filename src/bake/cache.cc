@@ -40,8 +40,8 @@ void Cache::put(const Digest& key, const store::Blob& blob) const {
   host::write_file(folder_ / "layers" / key.hex(), fmt::format("{} {}\n", blob.digest.str(), blob.size_bytes));
 }
 
-host::FileLock Cache::lock(const Digest& key, Time now) const {
-  return host::FileLock::wait(folder_ / "locks" / key.hex().substr(0, 2), "baking a layer", now);
+host::FileLock Cache::lock(const Digest& key, Time now, const std::function<bool()>& cancelled) const {
+  return host::FileLock::wait(folder_ / "locks" / key.hex().substr(0, 2), "baking a layer", now, cancelled);
 }
 
 bool Cache::is_apart(const Digest& lower, const Digest& upper) const {
@@ -52,8 +52,8 @@ void Cache::note_apart(const Digest& lower, const Digest& upper) const {
   host::write_file(folder_ / "apart" / sha256(lower.hex() + upper.hex()).hex(), "");
 }
 
-host::FileLock Cache::lock_apt(const std::string& release, Time now) const {
-  return host::FileLock::wait(folder_ / "apt" / (release + ".lock"), "installing packages", now);
+host::FileLock Cache::lock_apt(const std::string& release, Time now, const std::function<bool()>& cancelled) const {
+  return host::FileLock::wait(folder_ / "apt" / (release + ".lock"), "installing packages", now, cancelled);
 }
 
 host::Path Cache::apt_folder(const std::string& release) const {

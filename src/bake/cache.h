@@ -6,6 +6,7 @@
 // apt/<release> package lists and archives, under apt/<release>.lock
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -23,11 +24,11 @@ class Cache {
 
   std::optional<store::Blob> find(const Digest& key) const;
   void put(const Digest& key, const store::Blob& blob) const;
-  // Held while the layer is made; waits for another bake that makes it.
-  host::FileLock lock(const Digest& key, Time now) const;
+  // Held while the layer is made; waits for another bake that makes it, unless `cancelled`: Error(cancelled).
+  host::FileLock lock(const Digest& key, Time now, const std::function<bool()>& cancelled) const;
   bool is_apart(const Digest& lower, const Digest& upper) const;
   void note_apart(const Digest& lower, const Digest& upper) const;
-  host::FileLock lock_apt(const std::string& release, Time now) const;
+  host::FileLock lock_apt(const std::string& release, Time now, const std::function<bool()>& cancelled) const;
   host::Path apt_folder(const std::string& release) const;
 
  private:

@@ -111,13 +111,30 @@ class Stager {
 
 }  // namespace
 
+namespace {
+
+// openat2(2): with ".." in a path or link the kernel answers EAGAIN when anything on the machine was renamed or mounted
+// meanwhile, and asks to be called again. Each try takes microseconds.
+constexpr int kTriesMax = 1000;
+
+long open_in_root(int top, const std::string& path) {
+  open_how how{};
+  how.flags = O_PATH | O_CLOEXEC;
+  how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
+  long number = -1;
+  for (int tries = 0; tries < kTriesMax; ++tries) {
+    number = ::syscall(SYS_openat2, top, path.c_str(), &how, sizeof how);
+    if (number >= 0 || errno != EAGAIN) break;
+  }
+  return number;
+}
+
+}  // namespace
+
 Look look_into(const host::Path& root) {
   return [root](const std::string& path) -> std::optional<Existing> {
     const host::FileDescriptor top(::open(root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-    open_how how{};
-    how.flags = O_PATH | O_CLOEXEC;
-    how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
-    const auto number = ::syscall(SYS_openat2, top.get(), path.c_str(), &how, sizeof how);
+    const auto number = open_in_root(top.get(), path);
     if (number < 0 && (errno == ENOENT || errno == ENOTDIR)) return std::nullopt;
     if (number < 0)
       throw Error(ErrorCode::io, fmt::format("looking at {} in the image: {}", path, std::strerror(errno)));

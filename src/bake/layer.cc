@@ -24,6 +24,8 @@ constexpr std::uint64_t kBaseRoom = 512U << 20;
 constexpr std::uint64_t kPackagesRoom = 192U << 20;
 constexpr const char* kKeyring = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
+constexpr const char* kBasePins = "/etc/apt/preferences.d/kiln";  // in the base while it is made
+
 // Statuses of the scripts below, to tell apart what failed.
 constexpr int kNoMirror = 71;
 constexpr int kRefused = 72;
@@ -88,6 +90,14 @@ Time file_time_now(const host::Path& folder) {
 std::vector<std::string> lines_found(const MergedRoot& root, const char* name) {
   const host::Path file = root.exchange() / name;
   return std::filesystem::exists(file) ? split(host::read_file(file), '\n') : std::vector<std::string>{};
+}
+
+// For apt: these versions before all others.
+std::string preferences(const Versions& pins) {
+  std::string text;
+  for (const auto& [package, version] : pins)
+    text += fmt::format("Package: {}\nPin: version {}\nPin-Priority: 1001\n\n", package, version);
+  return text;
 }
 
 // What mmdebstrap leaves to whoever uses its root.
@@ -175,6 +185,7 @@ void LayerMaker::make_base(const host::Path& tree) {
         "--include=" + join(base_packages(), ","), std::string("--dpkgopt=force-unsafe-io")}) {
     command.argv.push_back(word);
   }
+  if (layer_.locked) pin_base(command.argv);
   if (std::filesystem::exists(kKeyring)) command.argv.push_back(fmt::format("--keyring={}", kKeyring));
   // A snapshot of the past has been valid in its time.
   if (!of_app.empty()) command.argv.emplace_back("--aptopt=Acquire::Check-Valid-Until \"false\"");
@@ -183,11 +194,23 @@ void LayerMaker::make_base(const host::Path& tree) {
                                            fmt::format("deb {} {}-security main", security, release)});
   command.env = bake_environment();
   command.on_output = output_;
+  command.cancelled = shop_.options.cancelled;
   const host::CommandResult result = host::run(command);
   if (!result.ok()) throw base_failed(result.status, release, mirror);
   complete_base(tree);
   brought_ = installed_in(tree);
   check_locked(brought_);
+}
+
+// apt takes the locked versions where the mirror has them beside newer ones.
+void LayerMaker::pin_base(std::vector<std::string>& argv) const {
+  const host::Path file = work_ / "preferences";
+  host::write_file(file, preferences(*layer_.locked));
+  argv.push_back("--setup-hook=install -D -m 0644 " + quoted(file.string()) + " \"$1\"" + kBasePins);
+  // The folder's time is that of the package which brought it, as without pins.
+  argv.push_back(
+      fmt::format("--customize-hook=was=$(stat -c %Y \"$1{0}\") && rm \"$1{1}\" && touch -d \"@$was\" \"$1{0}\"",
+                  host::Path(kBasePins).parent_path().string(), kBasePins));
 }
 
 void LayerMaker::run_copy(const spec::CopyStep& step) const {
@@ -200,6 +223,8 @@ void LayerMaker::run_copy(const spec::CopyStep& step) const {
 }
 
 void LayerMaker::run_packages(const spec::PackagesStep& step, const MergedRoot& root) {
+  require_program(root, "/bin/sh", "a shell");
+  require_program(root, "/usr/bin/apt-get", "apt");
   check_room(root.upper(), kPackagesRoom, "installing packages");
   const Versions before = installed_in(root.root());
   write_sources(root);
@@ -215,10 +240,7 @@ void LayerMaker::write_sources(const MergedRoot& root) const {
   const host::Path folder = root.exchange() / "apt";
   host::make_folders(folder / "sources");
   host::make_folders(folder / "keys");
-  std::string preferences;
-  for (const auto& [package, version] : shop_.pins)
-    preferences += fmt::format("Package: {}\nPin: version {}\nPin-Priority: 1001\n\n", package, version);
-  host::write_file(folder / "preferences", preferences);
+  host::write_file(folder / "preferences", preferences(shop_.pins));
   for (const spec::Repository& repository : shop_.app.image.repositories) {
     const std::string key = host::read_file(shop_.app_folder / repository.key);
     const std::string name = repository.name + (key.starts_with("-----BEGIN") ? ".asc" : ".gpg");
@@ -245,19 +267,38 @@ host::CommandResult LayerMaker::install(const spec::PackagesStep& step, const Me
     const std::string text = read_inside(root.root(), "/etc/os-release");
     release = std::regex_search(text, match, kCodename) ? match[1].str() : std::string("other");
   }
-  const auto lock = shop_.cache.lock_apt(release, shop_.clock.now());
+  const auto lock = shop_.cache.lock_apt(release, shop_.clock.now(), shop_.options.cancelled);
   const host::Path apt = shop_.cache.apt_folder(release);
-  return root.run({.argv = script(kInstallScript, step.packages),
-                   .binds = {{apt / "lists", "/var/lib/apt/lists"}, {apt / "archives", "/var/cache/apt/archives"}},
-                   .on_output = output_});
+  return run(root, {.argv = script(kInstallScript, step.packages),
+                    .binds = {{apt / "lists", "/var/lib/apt/lists"}, {apt / "archives", "/var/cache/apt/archives"}},
+                    .on_output = output_});
+}
+
+// apt complains of each source by its address; those of the recipe are named by their names.
+void LayerMaker::explain_mirrors(int status) const {
+  const Error error = failed(status);
+  std::string why = "a package mirror does not answer, or is not to be trusted";
+  for (const spec::Repository& repository : shop_.app.image.repositories) {
+    std::string of_it;
+    for (const std::string& line : split(log_.tail(), '\n')) {
+      const bool complains = line.starts_with("E:") || line.starts_with("W:") || line.starts_with("Err:");
+      if (complains && line.find(repository.url) != std::string::npos) of_it += line + "\n";
+    }
+    if (of_it.empty()) continue;
+    const std::string how = says(of_it, {"NO_PUBKEY", "BADSIG", "is not signed", "EXPKEYSIG", "REVKEYSIG"})
+                                ? "is not signed by " + repository.key
+                            : says(of_it, {"is expired"}) ? "has expired: its lists were valid until a day that is over"
+                            : says(of_it, {"404", "does not have a Release file"})
+                                ? fmt::format("has no suite '{}' at {}", repository.suite, repository.url)
+                                : "does not answer";
+    why = fmt::format("{}: the repository '{}' {}", shop_.app.source.at(repository.where), repository.name, how);
+    break;
+  }
+  throw Error(ErrorCode::unavailable, why + "\n" + error.message(), error.next());
 }
 
 void LayerMaker::explain_packages(const MergedRoot& root, int status) const {
-  if (status == kNoMirror) {
-    const Error error = failed(status);
-    throw Error(ErrorCode::unavailable, "a package mirror does not answer, or is not to be trusted\n" + error.message(),
-                error.next());
-  }
+  if (status == kNoMirror) explain_mirrors(status);
   static const std::regex kUnknown("Unable to locate package (\\S+)");
   static const std::regex kNoVersion("Version '([^']+)' for '([^']+)' was not found");
   static const std::regex kUnmet("The following packages have unmet dependencies:\\n((?: .*\\n)+)");
@@ -300,6 +341,8 @@ void LayerMaker::check_locked(const Versions& installed) const {
 }
 
 void LayerMaker::run_commands(const spec::RunStep& step, const MergedRoot& root) {
+  require_program(root, "/bin/sh", "a shell");
+  if (!step.shell.empty()) require_program(root, step.shell.front(), "that program");
   const auto secrets = read_secrets(shop_.app, shop_.app_folder, step.secrets);
   if (!secrets.empty()) root.give_secrets(secrets);
   for (const spec::StepFile& file : step.files) {
@@ -312,10 +355,10 @@ void LayerMaker::run_commands(const spec::RunStep& step, const MergedRoot& root)
   std::vector<std::string> hidden = shop_.app.image.hidden;
   for (const auto& [name, value] : secrets) hidden.push_back(value);
   Mask mask(hidden, output_);
-  const host::CommandResult result = root.run({.argv = {"/bin/sh", "/run/kiln/script"},
-                                               .binds = {},
-                                               .on_output = [&](std::string_view bytes) { mask.write(bytes); },
-                                               .environment = step.environment});
+  const host::CommandResult result = run(root, {.argv = {"/bin/sh", "/run/kiln/script"},
+                                                .binds = {},
+                                                .on_output = [&](std::string_view bytes) { mask.write(bytes); },
+                                                .environment = step.environment});
   mask.finish();
   if (!result.ok()) throw failed(result.status);
   const std::string left = secrets.empty() ? std::string() : file_with_a_secret(root.upper(), secrets);
@@ -324,8 +367,10 @@ void LayerMaker::run_commands(const spec::RunStep& step, const MergedRoot& root)
 }
 
 void LayerMaker::enable_units(const spec::EnableStep& step, const MergedRoot& root) const {
+  require_program(root, "/bin/sh", "a shell");
+  require_program(root, "/usr/bin/systemctl", "systemd");
   const host::CommandResult result =
-      root.run({.argv = script(kEnableScript, step.units), .binds = {}, .on_output = output_});
+      run(root, {.argv = script(kEnableScript, step.units), .binds = {}, .on_output = output_});
   if (result.ok()) return;
   const auto names = lines_found(root, "names");
   for (const std::string& unit : step.units) {
@@ -342,10 +387,22 @@ void LayerMaker::enable_units(const spec::EnableStep& step, const MergedRoot& ro
   throw failed(result.status);
 }
 
+host::CommandResult LayerMaker::run(const MergedRoot& root, MergedRoot::Inside inside) const {
+  inside.cancelled = shop_.options.cancelled;
+  return root.run(inside);
+}
+
 std::vector<host::Path> LayerMaker::layers_below() const {
   std::vector<host::Path> paths;
   for (const Digest& digest : below_) paths.push_back(shop_.store.path_of(digest));
   return paths;
+}
+
+// Only for absolute paths: what PATH finds, the step itself finds out.
+void LayerMaker::require_program(const MergedRoot& root, const std::string& path, const std::string& for_what) const {
+  if (!path.starts_with('/') || look_into(root.root())(path)) return;
+  throw refused(fmt::format("the image has no {} here: the step '{}' needs {}", path, layer_.text, for_what),
+                "begin with an image that has it, or bring it by a step above; 'copy' and 'template' need no program");
 }
 
 Error LayerMaker::refused(const std::string& why, std::string next) const {

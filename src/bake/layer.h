@@ -47,9 +47,13 @@ class LayerMaker {
   void enable_units(const spec::EnableStep& step, const MergedRoot& root) const;
   host::CommandResult install(const spec::PackagesStep& step, const MergedRoot& root) const;
   void write_sources(const MergedRoot& root) const;
+  host::CommandResult run(const MergedRoot& root, MergedRoot::Inside inside) const;
   std::vector<host::Path> layers_below() const;
+  [[noreturn]] void explain_mirrors(int status) const;
   [[noreturn]] void explain_packages(const MergedRoot& root, int status) const;
   void check_locked(const Versions& installed) const;
+  void require_program(const MergedRoot& root, const std::string& path, const std::string& for_what) const;
+  void pin_base(std::vector<std::string>& argv) const;
   Error failed(int status) const;
   Error base_failed(int status, const std::string& release, const std::string& mirror) const;
   Error refused(const std::string& why, std::string next = {}) const;

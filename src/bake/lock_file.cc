@@ -53,8 +53,15 @@ LockFile LockFile::parse(std::string_view text, const std::string& file_name) {
       lock.steps.push_back(
           {entry.at("packages").get<std::vector<std::string>>(), entry.at("versions").get<Versions>()});
     return lock;
-  } catch (const nlohmann::json::exception& error) {
-    throw refuse(error.what());
+  } catch (const nlohmann::json::parse_error& error) {
+    // What a merge leaves, as a rule: the place says more than the parser's words.
+    const std::string_view before = text.substr(0, std::min(error.byte > 0 ? error.byte - 1 : 0, text.size()));
+    const auto line = std::ranges::count(before, '\n') + 1;
+    const auto column = before.size() - (before.rfind('\n') + 1) + 1;
+    throw Error(ErrorCode::usage, fmt::format("{}:{}:{}: this is not JSON", file_name, line, column),
+                "take one side of a merge, or make it anew: kiln bake --update");
+  } catch (const nlohmann::json::exception&) {
+    throw refuse("this is no lock file: 'lock', 'base' (with 'from' and 'versions') and 'steps' are in one");
   }
 }
 

@@ -141,13 +141,31 @@ void place(const std::vector<PlannedLayer>& plan, PlannedLayer& layer) {
   }
 }
 
+// As apt takes it: armored, or packets of which the first is a public key (RFC 4880, 4.2: tag 6).
+bool is_public_key(std::string_view key) {
+  if (key.find("-----BEGIN PGP PUBLIC KEY BLOCK-----") != std::string_view::npos) return true;
+  if (key.empty()) return false;
+  const auto first = static_cast<unsigned char>(key.front());
+  const bool new_format = (first & 0xc0U) == 0xc0U;
+  const bool old_format = (first & 0xc0U) == 0x80U;
+  return (new_format && (first & 0x3fU) == 6) || (old_format && ((first >> 2U) & 0xfU) == 6);
+}
+
 void check_keys(const spec::App& app, const host::Path& app_folder) {
   for (const spec::Repository& repository : app.image.repositories) {
-    if (std::filesystem::is_regular_file(app_folder / repository.key)) continue;
-    throw app.source.error(repository.where,
-                           fmt::format("the repository '{}' has no key: '{}' is no file in {}", repository.name,
-                                       repository.key, app_folder.string()),
-                           "'key' is relative to the folder of kiln.yaml");
+    const host::Path file = app_folder / repository.key;
+    if (!std::filesystem::is_regular_file(file)) {
+      throw app.source.error(repository.where,
+                             fmt::format("the repository '{}' has no key: '{}' is no file in {}", repository.name,
+                                         repository.key, app_folder.string()),
+                             "'key' is relative to the folder of kiln.yaml");
+    }
+    if (!is_public_key(host::read_file(file))) {
+      throw app.source.error(repository.where,
+                             fmt::format("the repository '{}' has no key: {} is no OpenPGP key that is public",
+                                         repository.name, repository.key),
+                             "the owner of the repository has it; of one's own: gpg --armor --export NAME");
+    }
   }
 }
 

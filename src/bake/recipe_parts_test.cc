@@ -230,9 +230,14 @@ TEST_F(Parts, ARepositoryWithoutItsKeyIsQuoted) {
           "  repositories: [{name: t, url: 'http://a/b', suite: x, components: [main], key: k}]\n");
   EXPECT_THAT(failure([&] { plan_layers(recipe, app_folder()); }).message(),
               HasSubstr("kiln.yaml:4:18: the repository 't' has no key"));
-  write("k", "one");
+  for (const char* none : {"", "one", "-----BEGIN PGP PRIVATE KEY BLOCK-----\n", "<html>"}) {
+    write("k", none);
+    EXPECT_THAT(failure([&] { plan_layers(recipe, app_folder()); }).message(),
+                HasSubstr("k is no OpenPGP key that is public"));
+  }
+  write("k", "-----BEGIN PGP PUBLIC KEY BLOCK-----\none");
   const Digest before = plan_layers(recipe, app_folder())[1].recipe;
-  write("k", "two");
+  write("k", "\x98\x33two");
   EXPECT_NE(plan_layers(recipe, app_folder())[1].recipe, before);
 }
 

@@ -135,6 +135,7 @@ host::CommandResult MergedRoot::run(const Inside& inside) const {
   command.argv.push_back("--");
   command.argv.insert(command.argv.end(), inside.argv.begin(), inside.argv.end());
   command.on_output = inside.on_output;
+  command.cancelled = inside.cancelled;
   if (inside.terminal) return {.status = host::run_attached(command), .timed_out = false, .out = {}, .err = {}};
   return host::run(command);
 }

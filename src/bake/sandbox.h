@@ -43,6 +43,7 @@ class MergedRoot {
     std::function<void(std::string_view)> on_output;
     bool terminal = false;
     std::vector<std::pair<std::string, std::string>> environment{};
+    std::function<bool()> cancelled{};  // once true: ended, and Error(cancelled)
   };
   host::CommandResult run(const Inside& inside) const;
   host::Path exchange() const { return work_ / "exchange"; }

@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdint>
+#include <regex>
 
 #include "base/text.h"
 #include "base/time.h"
@@ -12,14 +14,26 @@ namespace kiln::cli {
 namespace {
 
 constexpr auto kTick = std::chrono::milliseconds(200);
-constexpr std::size_t kLineMax = 200;
+constexpr std::size_t kLineMax = 400;
+constexpr std::size_t kNameMin = 12;  // columns of a step's name, however narrow the terminal is
 
-// Nothing that a step prints may move our cursor.
+// Nothing that a step prints may move our cursor or change our colours.
 std::string printable(std::string_view line) {
-  std::string text(trim(line.substr(0, kLineMax)));
+  static const std::regex kEscape("\x1b(\\[[0-9;?]*[ -/]*[@-~]|\\][^\x07\x1b]*(\x07|\x1b\\\\)|.)");
+  std::string text = std::regex_replace(std::string(line.substr(0, kLineMax)), kEscape, "");
   std::ranges::replace_if(
       text, [](unsigned char c) { return c < 0x20 || c == 0x7f; }, ' ');
-  return text;
+  return std::string(trim(text));
+}
+
+// "  2/5 run make -C /srv  1.2 s  cc main.c" in at most `width` columns. The name gives way first, down to half of
+// them, so that its time and how far it is can be read on a narrow terminal too.
+std::string line_of(const bake::Progress& step, const std::string& rest, std::size_t width) {
+  const std::string number = fmt::format("  {}/{} ", step.index + 1, step.count);
+  const std::size_t taken = number.size() + 2 + std::min(rest.size(), width / 2);
+  std::string line = number + console::cut(printable(step.step), std::max(width, taken + kNameMin) - taken);
+  if (!rest.empty()) line += "  " + rest;
+  return console::cut(line, width);
 }
 
 }  // namespace
@@ -44,24 +58,35 @@ void BakeView::on(const bake::Progress& progress) {
   if (quiet_) return;
   using Kind = bake::Progress::Kind;
   const std::lock_guard lock(mutex_);
-  const std::string head = fmt::format("  {}/{} {}", progress.index + 1, progress.count, progress.step);
   if (progress.kind == Kind::started) {
-    running_[progress.index] = {.head = head, .partial = {}, .line = {}, .begun = std::chrono::steady_clock::now()};
-    if (verbose_) fmt::print(stderr, "{}\n", head);
+    running_[progress.index] = {.what = progress, .begun = std::chrono::steady_clock::now()};
+    if (verbose_) fmt::print(stderr, "{}\n", line_of(progress, {}, SIZE_MAX));
   } else if (progress.kind == Kind::output) {
     take_output(progress.index, running_[progress.index], progress.output);
   } else {
-    running_.erase(progress.index);
-    const std::string line =
-        fmt::format("{}  {}", head, progress.reused ? "reused" : format_seconds(progress.duration));
-    if (live_) {
-      screen_.draw({console::cut(line, console::style_of(stderr).width)});
-      screen_.keep();
-    } else {
-      fmt::print(stderr, "{}\n", line);
-    }
+    end_step(progress);
   }
   if (live_ && progress.kind != Kind::output) draw();
+}
+
+// A failure is said when it happens, not when the steps beside it have ended too.
+void BakeView::end_step(const bake::Progress& progress) {
+  using Kind = bake::Progress::Kind;
+  running_.erase(progress.index);
+  std::string how = progress.reused ? "reused" : format_seconds(progress.duration);
+  if (progress.kind == Kind::interrupted) how = "interrupted after " + how;
+  if (progress.kind == Kind::failed) {
+    how = "failed after " + how;
+    if (!running_.empty()) how += fmt::format("; {} beside it to be finished", running_.size());
+  }
+  const std::size_t width = live_ ? console::style_of(stderr).width : SIZE_MAX;
+  const std::string line = line_of(progress, how, width);
+  if (!live_) {
+    fmt::print(stderr, "{}\n", line);
+    return;
+  }
+  screen_.draw({line});
+  screen_.keep();
 }
 
 void BakeView::clear() {
@@ -86,9 +111,9 @@ void BakeView::draw() {
   std::vector<std::string> lines;
   for (const auto& [index, step] : running_) {
     const auto time = std::chrono::duration_cast<Duration>(std::chrono::steady_clock::now() - step.begun);
-    std::string line = fmt::format("{}  {}", step.head, format_seconds(time));
-    if (!step.line.empty()) line += "  " + step.line;
-    lines.push_back(console::cut(line, width));
+    std::string rest = format_seconds(time);
+    if (!step.line.empty()) rest += "  " + step.line;
+    lines.push_back(line_of(step.what, rest, width));
   }
   screen_.draw(lines);
 }

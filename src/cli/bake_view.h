@@ -1,8 +1,8 @@
 // BakeView: what a person sees while `kiln bake` works, on stderr.
 //
-// On a terminal: a line for every step that is done, and below them one for each that runs, with its time and the last
-// line that it printed. Elsewhere: one line when a step is done. With `verbose` every line that a step prints, after
-// the step's number, because steps run side by side.
+// On a terminal: a line for every step that is done, failed or cut off, and below them one for each that runs, with its
+// time and the last line that it printed. Elsewhere: one line when a step has ended. With `verbose` every line that a
+// step prints, after the step's number, because steps run side by side.
 #pragma once
 
 #include <condition_variable>
@@ -29,13 +29,14 @@ class BakeView {
 
  private:
   struct Running {
-    std::string head;
-    std::string partial;  // of the line that the step is printing
-    std::string line;     // the last whole one
+    bake::Progress what;
+    std::string partial{};  // of the line that the step is printing
+    std::string line{};     // the last whole one
     std::chrono::steady_clock::time_point begun;
   };
 
   void take_output(std::size_t index, Running& step, const std::string& output);
+  void end_step(const bake::Progress& progress);
   void draw();
   void tick();
 

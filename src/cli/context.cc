@@ -62,7 +62,8 @@ void print_error(const std::exception& error) {
   // The outermost attempt first, then each step down to the cause.
   std::string message = ours->message();
   const auto& context = ours->context();
-  if (context.empty()) {
+  // What was interrupted has not failed.
+  if (context.empty() || ours->code() == ErrorCode::cancelled) {
     talk("kiln: " + message);
   } else {
     talk("kiln: failed " + context.back());

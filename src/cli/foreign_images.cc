@@ -79,16 +79,33 @@ auto at_line(const spec::App& app, Act&& act) -> decltype(act()) {
   }
 }
 
+// What is wrong in a document quotes the document; one that is not there is a matter of kiln.yaml's line.
+spec::ImageBuilderImage read_documents(const spec::ImageBuilderSource& source, const spec::App& app,
+                                       const host::Path& folder) {
+  const auto read = [&](const std::string& name) -> std::string {
+    const host::Path file = folder / name;
+    if (std::filesystem::is_regular_file(file)) return host::read_file(file);
+    throw Error(ErrorCode::not_found, fmt::format("'{}' is no file in {}", name, folder.string()));
+  };
+  try {
+    return spec::read_image_builder(source, app.source, app.image.where, read);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::not_found) throw;
+    throw app.source.error(app.image.where, error.message(), "names are relative to the folder of kiln.yaml");
+  }
+}
+
 }  // namespace
 
 ForeignImages::ForeignImages(const Context& context, store::Store& store,
                              std::optional<spec::DockerfileSource> dockerfile, bake::BaseImages* others,
-                             std::function<void(std::string_view)> on_output)
+                             std::function<void(std::string_view)> on_output, std::function<bool()> cancelled)
     : context_(context),
       store_(store),
       dockerfile_(std::move(dockerfile)),
       others_(others),
-      on_output_(std::move(on_output)) {}
+      on_output_(std::move(on_output)),
+      cancelled_(std::move(cancelled)) {}
 
 std::vector<store::Blob> ForeignImages::layers_of(const spec::App& app, const std::string& app_folder) {
   const bool ours = dockerfile_.has_value() || std::holds_alternative<spec::ArchiveBase>(app.image.base) ||
@@ -111,18 +128,21 @@ std::vector<store::Blob> ForeignImages::import(const spec::App& app, const host:
     return known->layers;
   }
 
+  const oci::ImportOptions options{
+      .limits = {}, .cancelled = cancelled_, .memory = imports_folder(context_.home) / "layers"};
   oci::Imported imported;
   std::string name;
   if (dockerfile != nullptr) {
     const auto work = store_.temporary();
-    oci::build(dockerfile_of(*dockerfile, folder), context_.home / "buildah", work->path() / "layout", on_output_);
-    imported = oci::import_oci("oci:layout:image", work->path(), store_);
+    oci::build(dockerfile_of(*dockerfile, folder), context_.home / "buildah", work->path() / "layout", on_output_,
+               cancelled_);
+    imported = oci::import_oci("oci:layout:image", work->path(), store_, options);
     name = dockerfile->file;
   } else if (archive != nullptr) {
-    imported = oci::import_archive(folder / archive->path, store_);
+    imported = oci::import_archive(folder / archive->path, store_, options);
     name = archive->path;
   } else {
-    imported = oci::import_oci(image->reference, folder, store_);
+    imported = oci::import_oci(image->reference, folder, store_, options);
     name = image->reference;
   }
   // A base without an init may get one from the steps above it; a Dockerfile has none.
@@ -139,16 +159,15 @@ Digest ForeignImages::keep_container(const spec::App& app, const host::Path& app
   }
   return at_line(app, [&] {
     const auto work = store_.temporary();
-    oci::build(dockerfile_of(*dockerfile_, app_folder), context_.home / "buildah", work->path() / "layout", on_output_);
+    oci::build(dockerfile_of(*dockerfile_, app_folder), context_.home / "buildah", work->path() / "layout", on_output_,
+               cancelled_);
     return oci::keep_container("oci:layout:image", work->path(), store_, name);
   });
 }
 
 std::optional<spec::DockerfileSource> read_foreign_source(spec::App& app, const host::Path& app_folder) {
   if (const auto* builder = std::get_if<spec::ImageBuilderSource>(&app.image.source)) {
-    spec::ImageBuilderImage image =
-        spec::read_image_builder(*builder, app.source, app.image.where,
-                                 [&](const std::string& path) { return host::read_file(app_folder / path); });
+    spec::ImageBuilderImage image = read_documents(*builder, app, app_folder);
     const bool unnamed = app.image.base == spec::Base(spec::DebianBase{});
     if (unnamed && !image.base) {
       throw app.source.error(app.image.where, "'image_builder' says nothing that Kiln can start from",
@@ -161,6 +180,10 @@ std::optional<spec::DockerfileSource> read_foreign_source(spec::App& app, const 
   }
   std::optional<spec::DockerfileSource> dockerfile;
   if (const auto* source = std::get_if<spec::DockerfileSource>(&app.image.source)) {
+    if (app.image.base != spec::Base(spec::DebianBase{})) {
+      throw app.source.error(app.image.where, "'dockerfile' says itself what it starts from, and 'from' is beside it",
+                             "leave 'from' out, or name that image in the Dockerfile's FROM");
+    }
     dockerfile = *source;
     app.image.base = spec::OciBase{"dockerfile:" + source->file};
     app.image.source = {};

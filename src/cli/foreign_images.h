@@ -15,9 +15,10 @@ namespace kiln::cli {
 class ForeignImages : public bake::BaseImages {
  public:
   // All must outlive it. `dockerfile` is what read_foreign_source found; `others` serves the bases that are not here;
-  // `on_output` sees what buildah prints.
+  // `on_output` sees what buildah prints; once `cancelled` is true, Error(cancelled) climbs.
   ForeignImages(const Context& context, store::Store& store, std::optional<spec::DockerfileSource> dockerfile,
-                bake::BaseImages* others, std::function<void(std::string_view)> on_output);
+                bake::BaseImages* others, std::function<void(std::string_view)> on_output,
+                std::function<bool()> cancelled = {});
 
   // An ArchiveBase, an OciBase, or a Dockerfile. What was imported before is found again by its content, in
   // $KILN_HOME/cache/imports.
@@ -39,6 +40,7 @@ class ForeignImages : public bake::BaseImages {
   bake::BaseImages* others_;
   std::function<void(std::string_view)> on_output_;
   std::string config_;
+  std::function<bool()> cancelled_;
 };
 
 // Reads the documents that `image.image_builder` names, and puts base and steps into the app in its place; takes

@@ -170,10 +170,12 @@ class Bakehouse {
         store_(context.store_folder()),
         view_(asked.json, asked.verbose),
         catalog_bases_(context, store_),
-        foreign_images_(context, store_, recipe.dockerfile, &catalog_bases_,
-                        [verbose = asked.verbose](std::string_view bytes) {
-                          if (verbose) fmt::print(stderr, "{}", bytes);
-                        }),
+        foreign_images_(
+            context, store_, recipe.dockerfile, &catalog_bases_,
+            [verbose = asked.verbose](std::string_view bytes) {
+              if (verbose) fmt::print(stderr, "{}", bytes);
+            },
+            [] { return Context::interrupted().load(); }),
         amis_(context, store_, &foreign_images_, [this](const bake::Progress& progress) { view_.on(progress); }) {
     options_.cache = context.home / "cache";
     options_.logs = context.home / "logs" / "bake";
@@ -182,6 +184,8 @@ class Bakehouse {
     options_.update = asked.update;
     options_.on_progress = [this](const bake::Progress& progress) { view_.on(progress); };
     options_.base_images = &amis_;
+    options_.cancelled = [] { return Context::interrupted().load(); };
+    context.watch_interrupts();
   }
 
   int keep_container() { return cli::keep_container(context_, recipe_.app, foreign_images_, asked_.json); }
@@ -199,7 +203,8 @@ class Bakehouse {
 
   int bake() {
     const spec::App& app = recipe_.app;
-    // A key that cannot be read is said before the work, not after it.
+    // A key that cannot be read and an environment that is not there are said before the work, not after it.
+    if (!asked_.environment.empty()) app.environment(asked_.environment);
     const std::optional<proof::SigningKey> key = signing_key(context_, asked_.key_file);
     const Time started = context_.clock.now();
     bake::BakeResult result = with_context(
@@ -217,9 +222,11 @@ class Bakehouse {
     const Tested tested = test_baked(context_, app, store_, ledger,
                                      {image.version, image.digest, asked_.json, asked_.keep}, asked_.no_cache);
     const bool passed = !tested.now || tested.result.report.passed();
+    stop_if_interrupted();
     if (passed) {
       // First, so that a version which is taken has its proofs, whenever this ends.
       prove(context_, store_, app, result, started, tests_of(tested));
+      stop_if_interrupted();
       image = catalog.record_baked(image);
     }
     if (tested.now) trial::record(ledger, app.name, image.version, image.digest, app.image.test, tested.result.report);
@@ -237,6 +244,13 @@ class Bakehouse {
   }
 
  private:
+  // Before the image is recorded; what comes after that is quick, or asks by itself.
+  static void stop_if_interrupted() {
+    if (Context::interrupted())
+      throw Error(ErrorCode::cancelled, "interrupted before the image was recorded",
+                  "its layers are kept: the same command goes on from them");
+  }
+
   int refuse(const bake::BakeResult& result, const Tested& tested) const {
     if (!asked_.json) require_passed(recipe_.app, tested.request, tested.result);
     nlohmann::json out = to_json(result, "");

@@ -128,6 +128,9 @@ std::optional<PackerBake> read_packer_source(Context& context, spec::App& app) {
   request.variables = source->variables;
   request.variable_files = source->variable_files;
   request.only = source->only;
+  if (!std::filesystem::exists(context.folder / request.path))
+    throw app.source.error(app.image.where, fmt::format("there is no template '{}'", request.path),
+                           "'packer' is relative to the folder of kiln.yaml");
   PackerBake out = read(context, request);
   const spec::ImageSpec& image = out.build().image;
   // A base that kiln.yaml names itself wins: `from` beside `packer`.

@@ -8,12 +8,16 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
+#include <thread>
 
 #include "base/text.h"
 #include "host/internal/os_error.h"
 
 namespace kiln::host {
 namespace {
+
+constexpr std::chrono::milliseconds kAskEvery(50);
 
 FileDescriptor open_lock(const Path& path) {
   FileDescriptor fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
@@ -80,8 +84,13 @@ FileLock FileLock::take(const Path& path, std::string_view what, Time now) {
                                            format_iso8601(holder->since)));
 }
 
-FileLock FileLock::wait(const Path& path, std::string_view what, Time now) {
-  FileDescriptor fd = locked_file(path, 0);
+FileLock FileLock::wait(const Path& path, std::string_view what, Time now, const std::function<bool()>& cancelled) {
+  FileDescriptor fd = locked_file(path, cancelled ? LOCK_NB : 0);
+  for (; !fd; fd = locked_file(path, LOCK_NB)) {
+    if (cancelled())
+      throw Error(ErrorCode::cancelled, fmt::format("interrupted while another process held {}", path.string()));
+    std::this_thread::sleep_for(kAskEvery);
+  }
   write_holder(fd, what, now, path);
   return FileLock(std::move(fd), path);
 }

@@ -1,6 +1,7 @@
 // FileLock: one holder at a time, across processes. The kernel lets go when the holder dies, however it dies.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -24,8 +25,8 @@ class FileLock {
   static FileLock take(const Path& path, std::string_view what, Time now);
   // As `take`, and nullopt when it is held.
   static std::optional<FileLock> try_take(const Path& path, std::string_view what, Time now);
-  // Waits for it; for short critical sections.
-  static FileLock wait(const Path& path, std::string_view what, Time now);
+  // Waits for it, until `cancelled` says otherwise: Error(cancelled). Without that, for short critical sections.
+  static FileLock wait(const Path& path, std::string_view what, Time now, const std::function<bool()>& cancelled = {});
   // Who holds it now, if anybody.
   static std::optional<LockHolder> holder(const Path& path);
   // Lets go and removes the file. Whoever waits for it meanwhile makes it again.

@@ -58,4 +58,17 @@ TEST(FileLock, IsFreeWhenItsHolderIsGone) {
   EXPECT_TRUE(FileLock::try_take(path, "y", Time{}).has_value());
 }
 
+TEST(FileLock, WhoWaitsForItCanBeCancelled) {
+  const TemporaryFolder folder("kiln-lock-");
+  const FileLock held = FileLock::take(folder.path() / "lock", "a bake", Time{});
+  int asked = 0;
+  try {
+    FileLock::wait(folder.path() / "lock", "another", Time{}, [&] { return ++asked == 2; });
+    FAIL() << "it must throw";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::cancelled);
+  }
+  EXPECT_EQ(FileLock::holder(folder.path() / "lock")->what, "a bake");
+}
+
 }  // namespace kiln::host

@@ -29,6 +29,7 @@ namespace {
 constexpr std::size_t kOutputMax = 16u << 20;
 constexpr std::size_t kKeptOfStream = 64u << 10;
 constexpr Duration kKillGrace{2000};
+constexpr std::int64_t kAskMs = 100;  // how often a command is asked whether it is cancelled
 
 using Steady = std::chrono::steady_clock;
 
@@ -178,6 +179,10 @@ class Child {
     std::string_view input = command_.input;
     if (input.empty()) to_child_.reset();
     while (from_out_ || from_err_) {
+      if (!ending_ && command_.cancelled && command_.cancelled()) {
+        cancelled_ = true;
+        deadline_ = Steady::now();
+      }
       std::array<pollfd, 3> fds = {pollfd{from_out_.get(), POLLIN, 0}, pollfd{from_err_.get(), POLLIN, 0},
                                    pollfd{to_child_.get(), POLLOUT, 0}};
       int wait_ms = -1;
@@ -189,6 +194,8 @@ class Child {
         }
         wait_ms = static_cast<int>(std::min<std::int64_t>(left, 60'000));
       }
+      if (command_.cancelled && !ending_)
+        wait_ms = static_cast<int>(wait_ms < 0 ? kAskMs : std::min<std::int64_t>(wait_ms, kAskMs));
       if (::poll(fds.data(), fds.size(), wait_ms) < 0 && errno != EINTR) throw os_error("waiting for output", errno);
       if (fds[0].revents != 0) take(from_out_, out_);
       if (fds[1].revents != 0) take(from_err_, err_);
@@ -198,8 +205,8 @@ class Child {
 
   // SIGTERM first, then SIGKILL; false when there is nothing left to wait for.
   bool escalate() {
-    bool first = !timed_out_;
-    timed_out_ = true;
+    bool first = !ending_;
+    ending_ = true;
     ::kill(-pid_, first ? SIGTERM : SIGKILL);
     if (!first) return false;
     deadline_ = Steady::now() + kKillGrace;
@@ -234,9 +241,10 @@ class Child {
     while (::waitpid(pid_, &status, 0) < 0) {
       if (errno != EINTR) throw os_error("waiting for " + command_.argv[0], errno);
     }
+    if (cancelled_) throw Error(ErrorCode::cancelled, fmt::format("{} was interrupted", command_.argv[0]));
     CommandResult result;
     result.status = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
-    result.timed_out = timed_out_;
+    result.timed_out = ending_;
     result.out = out_.take();
     result.err = err_.take();
     return result;
@@ -248,7 +256,8 @@ class Child {
   FileDescriptor from_out_;
   FileDescriptor from_err_;
   Steady::time_point deadline_;
-  bool timed_out_ = false;
+  bool ending_ = false;  // its time is over, or it is cancelled
+  bool cancelled_ = false;
   Keeper out_;
   Keeper err_;
 };

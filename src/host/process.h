@@ -20,6 +20,7 @@ struct Command {
   std::string cwd;                                       // ours when empty
   std::string input;                                     // its standard input, whole
   std::optional<Duration> timeout;                       // then SIGTERM to its process group, and SIGKILL 2 s later
+  std::function<bool()> cancelled;                       // asked ten times a second; once true, as at a timeout
   // Sees stdout and stderr as they come, in pieces of any size; nothing is kept of what it sees in the result's
   // `out`/`err` beyond the first and last 64 KiB.
   std::function<void(std::string_view)> on_output;
@@ -34,7 +35,7 @@ struct CommandResult {
 };
 
 // Runs it in a process group of its own and waits. When this thread's process dies, the kernel ends it (PDEATHSIG).
-// Throws Error(missing_program) naming the program and the Debian package that has it, Error(io).
+// Throws Error(missing_program) naming the program and the Debian package that has it, Error(io), Error(cancelled).
 CommandResult run(const Command& command);
 // As `run`, and throws Error(io) with the status and the last lines of its output unless it exits with 0.
 CommandResult run_checked(const Command& command);

@@ -44,6 +44,20 @@ TEST(Run, EndsWhatTakesTooLong) {
   EXPECT_FALSE(result.ok());
 }
 
+TEST(Run, EndsWhatIsCancelled) {
+  const TemporaryFolder folder("kiln-cancel-");
+  Command command;
+  command.argv = {"sh", "-c", "touch begun; sleep 60 & wait"};
+  command.cwd = folder.path();
+  command.cancelled = [&] { return std::filesystem::exists(folder.path() / "begun"); };
+  try {
+    run(command);
+    FAIL() << "it must throw";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::cancelled);
+  }
+}
+
 TEST(RunChecked, QuotesTheLastLinesOfWhatFailed) {
   try {
     run_checked({"sh", "-c", "echo first; echo the reason >&2; exit 9"});

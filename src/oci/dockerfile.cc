@@ -147,7 +147,7 @@ Error build_error(const host::Path& file, std::string_view text, std::string_vie
 }
 
 void build(const Dockerfile& dockerfile, const host::Path& storage, const host::Path& layout,
-           const std::function<void(std::string_view)>& on_output) {
+           const std::function<void(std::string_view)>& on_output, const std::function<bool()>& cancelled) {
   check_there(dockerfile);
   if (::geteuid() != 0)
     throw Error(ErrorCode::denied, "building a Dockerfile needs root: its steps run in a root of their own",
@@ -176,6 +176,7 @@ void build(const Dockerfile& dockerfile, const host::Path& storage, const host::
   std::string said;
   host::Command command = buildah(storage, words);
   command.cwd = fs::absolute(dockerfile.context).string();
+  command.cancelled = cancelled;
   command.on_output = [&](std::string_view bytes) {
     said += bytes;
     if (said.size() > 2 * kReadBytes) said.erase(0, said.size() - kReadBytes);
@@ -184,7 +185,9 @@ void build(const Dockerfile& dockerfile, const host::Path& storage, const host::
   if (const host::CommandResult result = host::run(command); !result.ok())
     throw build_error(dockerfile.file, host::read_file(dockerfile.file), said, result.status);
   const std::string image(trim(host::read_file(name_file)));
-  host::run_checked(buildah(storage, {"push", "--quiet", image, fmt::format("oci:{}:image", layout.string())}));
+  host::Command push = buildah(storage, {"push", "--quiet", image, fmt::format("oci:{}:image", layout.string())});
+  push.cancelled = cancelled;
+  host::run_checked(push);
 }
 
 Digest inputs_of(const Dockerfile& dockerfile) {

@@ -26,9 +26,9 @@ struct Dockerfile {
 
 // The image is `layout`:image afterwards. `on_output` sees what buildah prints. Throws Error: usage (the file, context
 // or target is not there; what buildah finds wrong in the file), io (a command failed), each quoting the Dockerfile's
-// line; unavailable, disk_full, denied, missing_program.
+// line; unavailable, disk_full, denied, missing_program; cancelled, when `cancelled` has become true.
 void build(const Dockerfile& dockerfile, const host::Path& storage, const host::Path& layout,
-           const std::function<void(std::string_view)>& on_output);
+           const std::function<void(std::string_view)>& on_output, const std::function<bool()>& cancelled = {});
 
 // Digest of all that the build reads here: file, context (all of it, links as links), arguments, and the index of what
 // FROM names as "oci:".

@@ -3,12 +3,14 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <memory>
 
 #include "base/error.h"
 #include "base/text.h"
 #include "host/pieces.h"
 #include "host/process.h"
+#include "oci/layer_memory.h"
 #include "oci/layout.h"
 #include "store/erofs.h"
 
@@ -55,13 +57,14 @@ struct Found {
   std::string tag;
 };
 
-Found find(const std::string& text, const fs::path& folder, const fs::path& work) {
+Found find(const std::string& text, const fs::path& folder, const fs::path& work,
+           const std::function<bool()>& cancelled = {}) {
   const Reference reference = parse_reference(text);
   if (reference.transport == "oci") return {folder / reference.path, reference.tag};
   const fs::path layout = work / "layout";
   if (reference.transport == "oci-archive") {
     fs::create_directory(layout);
-    unpack(folder / reference.path, layout, {.owners = false});
+    unpack(folder / reference.path, layout, {.owners = false, .cancelled = cancelled});
     return {layout, reference.tag};
   }
   std::string from = text;
@@ -73,6 +76,7 @@ Found find(const std::string& text, const fs::path& folder, const fs::path& work
   command.argv = {"skopeo",        "copy",  "--quiet",
                   "--override-os", "linux", "--override-arch",
                   "amd64",         from,    fmt::format("oci:{}:image", layout.string())};
+  command.cancelled = cancelled;
   const host::CommandResult result = host::run(command);
   if (!result.ok()) {
     throw Error(ErrorCode::unavailable,
@@ -91,13 +95,13 @@ bool is_tar_layer(const std::string& type) {
   return false;
 }
 
-// What a name is after this layer: there, gone, or as it was in the layers below. Links to folders of the usual layout
-// ("sbin" is "usr/sbin") are followed by asking for both.
-void look_for_init(const fs::path& tree, bool& has_init) {
+// Links to folders of the usual layout ("sbin" is "usr/sbin") are followed by asking for both.
+bool has_init(const fs::path& tree) {
   for (const char* name : {"sbin/init", "usr/sbin/init", "usr/lib/systemd/systemd", "lib/systemd/systemd", "init"}) {
     const fs::file_status status = fs::symlink_status(tree / name);
-    if (fs::is_regular_file(status) || fs::is_symlink(status)) has_init = true;
+    if (fs::is_regular_file(status) || fs::is_symlink(status)) return true;
   }
+  return false;
 }
 
 store::Blob make_layer(const fs::path& tree, const fs::path& file, store::Store& store) {
@@ -110,52 +114,107 @@ store::Blob copy_blob(const fs::path& from, const fs::path& work, const std::str
   return store.put_file(work / "blob", type);
 }
 
+// The layers of one image, lowest first: each taken from the memory, or unpacked.
+class LayerImport {
+ public:
+  LayerImport(const Layout& layout, const LayoutImage& image, const fs::path& work, store::Store& store,
+              const ImportOptions& options)
+      : layout_(layout),
+        image_(image),
+        work_(work),
+        store_(store),
+        options_(options),
+        left_(options.limits),
+        memory_(options.memory, store) {}
+
+  bool has_init() const { return has_init_; }
+
+  store::Blob take(std::size_t index) {
+    const store::Blob& layer = image_.layers[index];
+    if (layer.media_type == store::kErofsLayerType)
+      return copy_blob(layout_.checked(layer), work_, layer.media_type, store_);
+    if (!is_tar_layer(layer.media_type)) {
+      throw Error(ErrorCode::unsupported,
+                  fmt::format("the layer {} is of the type {}", layer.digest.str(), layer.media_type),
+                  "copy the image by skopeo first: skopeo copy FROM oci:FOLDER:TAG");
+    }
+    key_ = LayerMemory::key(key_, layer.digest);
+    auto known = memory_.find(key_);
+    if (!known) {
+      known = unpack_layer(index);
+      memory_.put(key_, *known);
+    }
+    const Unpacked& size = known->unpacked;
+    check_content(index, size.content);
+    left_.bytes -= std::min(left_.bytes, size.bytes);
+    left_.entries -= std::min(left_.entries, size.entries);
+    for (const auto& [name, attributes] : size.folders) folders_[name] = attributes;
+    has_init_ = has_init_ || known->has_init;
+    return known->blob;
+  }
+
+ private:
+  KnownLayer unpack_layer(std::size_t index) const {
+    const fs::path tree = work_ / "tree";
+    fs::create_directory(tree);
+    KnownLayer made;
+    made.unpacked = unpack(layout_.checked(image_.layers[index]), tree,
+                           {.limits = left_, .whiteouts = true, .folders = &folders_, .cancelled = options_.cancelled});
+    check_content(index, made.unpacked.content);
+    made.has_init = oci::has_init(tree);
+    made.blob = make_layer(tree, work_ / "layer.erofs", store_);
+    host::remove_tree(tree);
+    return made;
+  }
+
+  void check_content(std::size_t index, const Digest& content) const {
+    if (image_.diff_ids.empty() || image_.diff_ids[index] == content) return;
+    throw Error(ErrorCode::corrupt,
+                fmt::format("the layer {} unpacks to {}, and the image's config names {}",
+                            image_.layers[index].digest.str(), content.str(), image_.diff_ids[index].str()),
+                "the image is not what its config says: build or fetch it again");
+  }
+
+  const Layout& layout_;
+  const LayoutImage& image_;
+  fs::path work_;
+  store::Store& store_;
+  const ImportOptions& options_;
+  Limits left_;
+  LayerMemory memory_;
+  Digest key_;
+  Folders folders_;
+  bool has_init_ = false;
+};
+
 }  // namespace
 
-Imported import_archive(const host::Path& archive, store::Store& store, const Limits& limits) {
+Imported import_archive(const host::Path& archive, store::Store& store, const ImportOptions& options) {
   Imported imported;
   imported.source = source_of_archive(archive);
   const auto work = store.temporary();
   const fs::path tree = work->path() / "tree";
   fs::create_directory(tree);
-  unpack(archive, tree, {.limits = limits});
-  look_for_init(tree, imported.has_init);
+  unpack(archive, tree, {.limits = options.limits, .must_end = true, .cancelled = options.cancelled});
+  imported.has_init = has_init(tree);
   imported.layers.push_back(make_layer(tree, work->path() / "layer.erofs", store));
   return imported;
 }
 
-Imported import_oci(const std::string& reference, const host::Path& folder, store::Store& store, const Limits& limits) {
+Imported import_oci(const std::string& reference, const host::Path& folder, store::Store& store,
+                    const ImportOptions& options) {
   return with_context(fmt::format("importing {}", reference), [&] {
     const auto work = store.temporary();
-    const Found found = find(reference, folder, work->path());
+    const Found found = find(reference, folder, work->path(), options.cancelled);
     const Layout layout(found.layout);
     const LayoutImage image = layout.image(found.tag);
+    LayerImport layers(layout, image, work->path(), store, options);
     Imported imported;
     imported.source = image.digest;
     imported.has_init = image.machine;
     if (!image.machine) imported.config = image.config_bytes;
-    Folders folders;
-    Limits left = limits;
-    for (const store::Blob& layer : image.layers) {
-      const fs::path file = layout.checked(layer);
-      if (layer.media_type == store::kErofsLayerType) {
-        imported.layers.push_back(copy_blob(file, work->path(), layer.media_type, store));
-        continue;
-      }
-      if (!is_tar_layer(layer.media_type)) {
-        throw Error(ErrorCode::unsupported,
-                    fmt::format("the layer {} is of the type {}", layer.digest.str(), layer.media_type),
-                    "copy the image by skopeo first: skopeo copy FROM oci:FOLDER:TAG");
-      }
-      const fs::path tree = work->path() / "tree";
-      fs::create_directory(tree);
-      const Unpacked unpacked = unpack(file, tree, {.limits = left, .whiteouts = true, .folders = &folders});
-      left.bytes -= unpacked.bytes;
-      left.entries -= unpacked.entries;
-      look_for_init(tree, imported.has_init);
-      imported.layers.push_back(make_layer(tree, work->path() / "layer.erofs", store));
-      host::remove_tree(tree);
-    }
+    for (std::size_t i = 0; i < image.layers.size(); ++i) imported.layers.push_back(layers.take(i));
+    imported.has_init = imported.has_init || layers.has_init();
     return imported;
   });
 }

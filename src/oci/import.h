@@ -4,6 +4,7 @@
 // image gives the same layers on every machine. Memory does not grow with sizes.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -19,14 +20,23 @@ struct Imported {
   std::string config;               // an OCI image's config as JSON; empty for an archive
 };
 
+struct ImportOptions {
+  Limits limits{};
+  std::function<bool()> cancelled{};  // once true, what runs is ended, and Error(cancelled) climbs
+  // A folder that keeps which layer of an OCI image became which layer here (oci/layer_memory.h), so that images which
+  // share their lower layers unpack those once. Empty: nothing is kept.
+  host::Path memory{};
+};
+
 // A root in a tar archive, plain or compressed by gzip, zstd or xz: one layer. Needs root.
-Imported import_archive(const host::Path& archive, store::Store& store, const Limits& limits = {});
+Imported import_archive(const host::Path& archive, store::Store& store, const ImportOptions& options = {});
 
 // `reference` as skopeo writes them: "oci:FOLDER[:TAG]", "oci-archive:FILE[:TAG]", "docker://HOST/NAME[:TAG]" and
 // "docker-archive:FILE" (the last two through skopeo). Relative paths are from `folder`. One erofs layer for each layer
-// of the image, whiteouts applied. Needs root.
+// of the image, whiteouts applied. A layer must have the digest that the manifest names and, unpacked, the one that the
+// config names: Error(corrupt). Needs root.
 Imported import_oci(const std::string& reference, const host::Path& folder, store::Store& store,
-                    const Limits& limits = {});
+                    const ImportOptions& options = {});
 
 // What names the content of an archive or an OCI reference, cheaply: for the key of a layer.
 Digest source_of_archive(const host::Path& archive);

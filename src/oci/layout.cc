@@ -162,6 +162,11 @@ LayoutImage Layout::read_image(store::Blob found) const {
                 fmt::format("the image is for {}/{}; Kiln runs linux/amd64", system, architecture),
                 "take the image that was built for linux/amd64");
   }
+  const Json rootfs = config.value("rootfs", Json::object());
+  for (const Json& id : rootfs.value("diff_ids", Json::array()))
+    image.diff_ids.push_back(Digest::parse(id.get<std::string>()));
+  if (!image.diff_ids.empty() && image.diff_ids.size() != image.layers.size())
+    throw corrupt("image config", fmt::format("{} diff_ids for {} layers", image.diff_ids.size(), image.layers.size()));
   return image;
 }
 

@@ -20,6 +20,7 @@ struct LayoutImage {
   bool machine = false;  // one of Kiln's own, with erofs layers
   store::Blob config;
   std::string config_bytes;
+  std::vector<Digest> diff_ids;     // of the layers' tars without their packing; none when the config does not say
   std::vector<store::Blob> layers;  // lowest first
 };
 

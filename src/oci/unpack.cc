@@ -16,17 +16,18 @@
 #include <cerrno>
 #include <climits>
 #include <cstring>
+#include <exception>
 #include <memory>
 #include <set>
 
 #include "base/error.h"
 #include "oci/locale.h"
+#include "oci/packed.h"
 #include "store/erofs.h"
 
 namespace kiln::oci {
 namespace {
 
-constexpr std::size_t kReadBytes = 256U << 10;
 constexpr std::string_view kWhiteout = ".wh.";
 constexpr std::string_view kOpaque = ".wh..wh..opq";
 constexpr std::size_t kAttributeBytesMax = 64U << 10;
@@ -60,23 +61,28 @@ class Unpacker {
   Unpacker(const host::Path& file, const host::Path& folder, const UnpackOptions& options)
       : options_(options),
         packed_bytes_(std::filesystem::file_size(file)),
+        packed_(file),
         reader_(archive_read_new(), &archive_read_free),
         root_(::open(folder.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)) {
     if (!root_) throw failed(folder.string());
     archive_read_support_format_tar(reader_.get());
     archive_read_support_format_empty(reader_.get());
-    archive_read_support_filter_gzip(reader_.get());
-    archive_read_support_filter_zstd(reader_.get());
-    archive_read_support_filter_xz(reader_.get());
-    if (archive_read_open_filename(reader_.get(), file.c_str(), kReadBytes) != ARCHIVE_OK) throw unreadable();
+    if (archive_read_open(reader_.get(), this, nullptr, &read_more, nullptr) != ARCHIVE_OK) throw broken();
   }
 
   Unpacked run() {
     for (;;) {
+      if (options_.cancelled && options_.cancelled()) throw Error(ErrorCode::cancelled, "the import was interrupted");
+      // What is left of the entry before, with what fills its last block.
+      if (done_.entries > 0 && archive_read_data_skip(reader_.get()) < ARCHIVE_WARN) throw broken();
+      const la_int64_t end = archive_filter_bytes(reader_.get(), 0);
       archive_entry* entry = nullptr;
       const int got = archive_read_next_header(reader_.get(), &entry);
-      if (got == ARCHIVE_EOF) break;
-      if (got != ARCHIVE_OK && got != ARCHIVE_WARN) throw unreadable();
+      if (got == ARCHIVE_EOF) {
+        if (options_.must_end && archive_filter_bytes(reader_.get(), 0) == end) throw cut();
+        break;
+      }
+      if (got != ARCHIVE_OK && got != ARCHIVE_WARN) throw broken();
       take(entry);
     }
     if (archive_format(reader_.get()) == ARCHIVE_FORMAT_EMPTY && packed_bytes_ == 0) {
@@ -84,14 +90,36 @@ class Unpacker {
     }
     make_whiteouts();
     finish_folders();
+    done_.content = packed_.digest();
+    done_.folders = std::move(made_);
     return done_;
   }
 
  private:
-  Error unreadable() const {
-    const char* why = archive_error_string(reader_.get());
-    return {ErrorCode::corrupt, fmt::format("this is no whole tar archive: {}", why != nullptr ? why : "cut off"),
-            "is it complete? tar, .gz, .zst and .xz are read"};
+  // An exception must not climb through libarchive: it waits in `thrown_`.
+  static la_ssize_t read_more(archive* reader, void* self, const void** bytes) {
+    auto& unpacker = *static_cast<Unpacker*>(self);
+    try {
+      const std::string_view piece = unpacker.packed_.next();
+      *bytes = piece.data();
+      return static_cast<la_ssize_t>(piece.size());
+    } catch (...) {
+      unpacker.thrown_ = std::current_exception();
+      archive_set_error(reader, EIO, "cut off");
+      return -1;
+    }
+  }
+
+  Error broken() const {
+    if (thrown_) std::rethrow_exception(thrown_);
+    return unreadable(reader_.get());
+  }
+
+  Error cut() const {
+    return {ErrorCode::corrupt,
+            fmt::format("the archive is cut after {} entries: the blocks of zeros are missing that a tar ends with",
+                        done_.entries),
+            "is it complete? Make it again, or fetch it again"};
   }
 
   void take(archive_entry* entry) {
@@ -228,7 +256,7 @@ class Unpacker {
       la_int64_t offset = 0;
       const int got = archive_read_data_block(reader_.get(), &bytes, &count, &offset);
       if (got == ARCHIVE_EOF) break;
-      if (got != ARCHIVE_OK && got != ARCHIVE_WARN) throw unreadable();
+      if (got != ARCHIVE_OK && got != ARCHIVE_WARN) throw broken();
       end = static_cast<std::uint64_t>(offset) + count;
       if (offset < 0 || end > size) throw refused(name, "has more content than it says");
       check_ratio(name, done_.bytes + end);
@@ -338,13 +366,12 @@ class Unpacker {
       if (::fchmodat(parent.get(), self.c_str(), attributes.mode, 0) != 0) throw failed(name);
       set_time(name, parent.get(), self, attributes.mtime_seconds, attributes.mtime_nanoseconds);
     }
-    if (options_.folders != nullptr) {
-      for (auto& [name, attributes] : made_) (*options_.folders)[name] = attributes;
-    }
   }
 
   const UnpackOptions& options_;
   std::uint64_t packed_bytes_;
+  Packed packed_;
+  std::exception_ptr thrown_;  // by packed_, inside libarchive
   Reader reader_;
   host::FileDescriptor root_;
   Folders made_;

@@ -10,9 +10,11 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 
+#include "base/digest.h"
 #include "host/file.h"
 
 namespace kiln::oci {
@@ -41,13 +43,19 @@ struct UnpackOptions {
   // Owners and security.capability as the archive says; needs root. Else the files are ours.
   bool owners = true;
   // Folders of the layers below: a folder that the archive does not name, but whose contents it does, gets the
-  // attributes that it has there. Gets this archive's own.
-  Folders* folders = nullptr;
+  // attributes that it has there.
+  const Folders* folders = nullptr;
+  // A tar ends with blocks of zeros. Without them it was cut between two entries: Error(corrupt). Not for what has a
+  // digest that was compared: some programs leave them out.
+  bool must_end = false;
+  std::function<bool()> cancelled{};  // asked at each entry; once true: Error(cancelled)
 };
 
 struct Unpacked {
   std::uint64_t entries = 0;
   std::uint64_t bytes = 0;
+  Folders folders{};  // this archive's own
+  Digest content{};   // of the tar, without its packing
 };
 
 // `archive`: tar, also compressed by gzip, zstd or xz. `folder` exists and is empty.

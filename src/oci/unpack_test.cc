@@ -222,6 +222,45 @@ TEST_F(UnpackTest, CutOrForeignBytesAreNoArchive) {
   EXPECT_THAT(refusal(), HasSubstr("no whole tar archive"));
 }
 
+TEST_F(UnpackTest, ATarThatIsCutBetweenTwoEntriesIsNoticed) {
+  // Two entries of a header and a block each, then the zeros. The first file's own zeros are none of these.
+  write({{"one", AE_IFREG, std::string(512, '\0')}, {"two", AE_IFREG, "2"}});
+  const std::string whole = host::read_file(archive_path());
+  const auto refusal_of = [&](std::size_t bytes, bool must_end) {
+    host::write_file(archive_path(), whole.substr(0, bytes));
+    fs::remove_all(root());
+    fs::create_directory(root());
+    return refusal({.must_end = must_end});
+  };
+  EXPECT_EQ(refusal_of(whole.size(), true), "nothing was refused");
+  EXPECT_THAT(refusal_of(2048, true), HasSubstr("cut after 2 entries"));
+  EXPECT_THAT(refusal_of(1024, true), HasSubstr("cut after 1 entries"));
+  EXPECT_THAT(refusal_of(1536, true), HasSubstr("no whole tar archive"));
+  EXPECT_EQ(refusal_of(2048, false), "nothing was refused");
+}
+
+TEST_F(UnpackTest, TheContentsDigestIsThatOfTheTarHoweverItWasPacked) {
+  fs::create_directories(folder_.path() / "tree");
+  host::write_file(folder_.path() / "tree/f", std::string(100'000, 'y'));
+  for (const Packing packing : {Packing::none, Packing::gzip, Packing::zstd}) {
+    const Digest content = pack(folder_.path() / "tree", archive_path(), packing);
+    fs::remove_all(root());
+    fs::create_directory(root());
+    EXPECT_EQ(unpack(archive_path(), root(), {.owners = false}).content, content);
+  }
+}
+
+TEST_F(UnpackTest, ItEndsWhenItIsCancelled) {
+  write({{"one"}, {"two"}});
+  try {
+    unpack(archive_path(), root(), {.owners = false, .cancelled = [&] { return fs::exists(root() / "one"); }});
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::cancelled);
+  }
+  EXPECT_FALSE(fs::exists(root() / "two"));
+}
+
 TEST_F(UnpackTest, WhatIsNotThereIsNamed) {
   EXPECT_THROW(unpack(folder_.path() / "none.tar", root(), {}), Error);
   EXPECT_THROW(unpack(folder_.path(), root(), {}), Error);

@@ -1,4 +1,5 @@
 """What others made becomes machines: Dockerfiles, OCI images, root archives, Image Builder's components; and back."""
+import hashlib
 import io
 import json
 import os
@@ -45,6 +46,7 @@ phases:
     steps:
       - {name: Change, action: CreateFile, inputs: [{path: /srv/three}]}
       - {name: Is, action: Assert, inputs: {fileExists: /srv/one}}
+      - {name: Same, action: Assert, inputs: {stringEquals: servus from debian, value: "{{ build.Ask.outputs.stdout }}"}}
   - name: test
     steps:
       - name: Booted
@@ -52,6 +54,7 @@ phases:
         inputs:
           commands:
             - '[ "$(cat /srv/two)" = "servus from debian 1" ]'
+            - '[ "{{ build.Ask.outputs.stdout }}" = "servus from debian" ]'
             - '[ ! -e /srv/three ] && [ "$(cat /proc/1/comm)" = systemd ]'
 """
 
@@ -146,7 +149,7 @@ class Imports(world.Story):
                                        "  - run: echo fine > /etc/from-an-archive", {})
         (folder / "root.tar").symlink_to(root)
         first = self.bake(folder)
-        for cached in (self.kiln.home / "cache/imports").iterdir():
+        for cached in (self.kiln.home / "cache/imports").rglob("*.json"):
             cached.unlink()
         self.assertEqual(self.bake(folder, "--no-cache")["digest"], first["digest"])
 
@@ -168,10 +171,78 @@ class Imports(world.Story):
                 for entry in names:
                     tar.addfile(entry, io.BytesIO(b""))
             self.assertIn(why, self.refused(folder))
+        whole = self.tar({"one": "1", "two": "2"})
+        (folder / "root.tar").write_bytes(whole[:1024])
+        self.assertIn("cut after 1 entries", self.refused(folder))
         (folder / "root.tar").write_bytes(b"not a tar")
         self.assertIn("no whole tar archive", self.refused(folder))
         self.assertEqual(list(outside.iterdir()), [])
         self.assertEqual(json.loads(self.kiln.run("images", "--json").stdout)["images"], [])
+
+    @staticmethod
+    def tar(files: dict[str, str]) -> bytes:
+        out = io.BytesIO()
+        with tarfile.open(fileobj=out, mode="w") as tar:
+            for name, content in files.items():
+                entry = tarfile.TarInfo(name)
+                entry.size = len(content)
+                tar.addfile(entry, io.BytesIO(content.encode()))
+        return out.getvalue()
+
+    def test_a_base_without_programs_says_what_its_steps_lack(self) -> None:
+        folder = self.make("bare", "from: {archive: root.tar}\nversion: 1.0.0\nsteps:\n  - run: 'true'", {})
+        (folder / "root.tar").write_bytes(self.tar({"etc/os-release": "ID=bare\n", "usr/share/x": "x"}))
+        said = self.refused(folder)
+        self.assertIn("kiln.yaml:6:", said)
+        self.assertIn("the image has no /bin/sh here: the step 'run true' needs a shell", said)
+        text = (folder / "kiln.yaml").read_text()
+        (folder / "kiln.yaml").write_text(text.replace("run: 'true'", "packages: [nginx]"))
+        self.assertIn("needs a shell", self.refused(folder))
+
+    def layout_of(self, name: str, layers: list[bytes], ids: list[bytes]) -> str:
+        """An OCI layout with these tars as layers; its config names the digests of `ids`."""
+        folder = self.kiln.home / name
+        blobs = folder / "blobs/sha256"
+        blobs.mkdir(parents=True)
+
+        def put(content: bytes, kind: str) -> dict:
+            digest = hashlib.sha256(content).hexdigest()
+            (blobs / digest).write_bytes(content)
+            return {"mediaType": f"application/vnd.oci.image.{kind}", "digest": f"sha256:{digest}", "size": len(content)}
+
+        diffs = ["sha256:" + hashlib.sha256(one).hexdigest() for one in ids]
+        config = put(json.dumps({"os": "linux", "architecture": "amd64",
+                                 "rootfs": {"type": "layers", "diff_ids": diffs}}).encode(), "config.v1+json")
+        manifest = put(json.dumps({"schemaVersion": 2, "config": config, "layers": [
+            put(layer, "layer.v1.tar") for layer in layers]}).encode(), "manifest.v1+json")
+        (folder / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+        (folder / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [manifest]}))
+        return f"oci:{folder}"
+
+    def test_layers_that_images_share_are_unpacked_once_and_must_be_what_the_config_says(self) -> None:
+        lower = self.tar({"etc/os-release": f"ID=shared\nHOME={self.kiln.home.name}\n"})
+        first, second = self.tar({"srv/a": "a"}), self.tar({"srv/b": "b"})
+        memory = self.kiln.home / "cache/imports/layers"
+        before = set(memory.glob("*"))
+
+        def import_of(layers: list[bytes], ids: list[bytes]) -> str:
+            number = len(list(self.kiln.home.glob("layout-*")))
+            reference = self.layout_of(f"layout-{number}", layers, ids)
+            folder = self.make(f"app-{number}", f"from: {{oci: '{reference}'}}\nversion: 1.0.0\nsteps:\n"
+                                                "  - copy: {from: kiln.yaml, to: /srv/}", {})
+            return self.refused(folder)
+
+        # Both are imported before the last layer, "fit for machines", finds no shell.
+        self.assertIn("needs a shell", import_of([lower, first], [lower, first]))
+        made = set(memory.glob("*")) - before
+        self.assertEqual(len(made), 2)
+        times = {path: path.stat().st_mtime_ns for path in made}
+        self.assertIn("needs a shell", import_of([lower, second], [lower, second]))
+        self.assertEqual({path: path.stat().st_mtime_ns for path in made}, times, "the lower layer was not made again")
+        self.assertEqual(len(set(memory.glob("*")) - before), 3)
+        for layers, ids in (([lower, second], [lower, first]), ([second, lower], [second, first])):
+            self.assertIn("and the image's config names sha256:", import_of(layers, ids))
+        self.assertIn("1 diff_ids for 2 layers", import_of([lower, first], [lower]))
 
     def test_an_image_builder_component_is_baked_validated_and_tested(self) -> None:
         folder = self.make("built", """

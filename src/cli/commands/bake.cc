@@ -88,7 +88,7 @@ int run_bake(Context& context, const std::vector<std::string>& words) {
   parser.add_flag("--explain", explain);
   parser.add_flag("--check", check);
   parser.add_flag("--shell", shell);
-  parser.add_option("--step", asked.shell_step);
+  parser.add_option("--step", asked.shell_step)->check(CLI::Range(1, 10'000));
   parser.add_flag("--in-instance", in_instance);
   parser.add_flag("--no-test", instance.no_test);
   parser.add_option("--instance-type", instance.instance_type);

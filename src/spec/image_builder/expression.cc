@@ -103,16 +103,25 @@ class Reader {
 
   bool output(const Phase& phase, const DocumentStep& step, const std::string& index, const std::string& name,
               Parts& parts) {
+    const std::string round = index.empty() ? "" : ":" + index.substr(1, index.size() - 2);
+    const std::string key = fmt::format("{}.{}{}.outputs.{}", phase.name, step.name, round, name);
     if (&phase != scope_.phase) {
+      note_output_of_build(phase, name, key);
+    } else if (scope_.step != nullptr && &step >= scope_.step) {
+      throw error(fmt::format("the step '{}' has not run yet here", step.name));
+    }
+    parts.push_back({false, "out[" + key + "]-"});
+    return true;
+  }
+
+  // Only what the phase build makes is there in the others: validation changes nothing, and tests come last.
+  void note_output_of_build(const Phase& phase, const std::string& name, const std::string& key) {
+    if (phase.name != "build" || scope_.of_build == nullptr) {
       throw scope_.document->source.error(
           where_, fmt::format("'{}' is an output of the phase '{}', which runs apart from this one", name, phase.name),
-          "find it out again in this phase, or write it to a file of the image in the other");
+          "find it out again in this phase; of another one only outputs of 'build' can be had");
     }
-    if (scope_.step != nullptr && &step >= scope_.step)
-      throw error(fmt::format("the step '{}' has not run yet here", step.name));
-    const std::string round = index.empty() ? "" : ":" + index.substr(1, index.size() - 2);
-    parts.push_back({false, fmt::format("out[{}.{}{}.outputs.{}]-", phase.name, step.name, round, name)});
-    return true;
+    scope_.of_build->insert(key);
   }
 
   bool input(const Phase& phase, const DocumentStep& step, const std::string& index, const std::string& name,

@@ -1,6 +1,7 @@
 // Expression: a text with {{ }} in it, as a word of bash. Private to this room.
 #pragma once
 
+#include <set>
 #include <string>
 
 #include "spec/image_builder/document.h"
@@ -15,6 +16,9 @@ struct Scope {
   // Of a loop that is unrolled while the script is written; else the script's own variables hold them.
   const std::string* loop_value = nullptr;
   std::string loop_index{};
+  // Gets the names of outputs of the phase build that a text of another phase names. Where it is not there, they are
+  // refused.
+  std::set<std::string>* of_build = nullptr;
 };
 
 // A bash word that is `text`, whatever bytes it holds.

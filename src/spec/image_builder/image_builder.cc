@@ -3,7 +3,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <iterator>
+#include <map>
 #include <memory>
+#include <set>
 
 #include "base/digest.h"
 #include "base/text.h"
@@ -40,6 +44,8 @@ exec unshare --mount --propagation private bash -c '
 
 // No line of a script is this.
 constexpr std::string_view kFileEnd = "KILN-END-OF-FILE-7d1f3a";
+// Of the image: a booted machine is tested, and has nothing else of the bake.
+constexpr std::string_view kOutputsFolder = "/var/lib/kiln/outputs";
 constexpr Duration kTestTimeout = std::chrono::minutes(10);
 
 struct Component {
@@ -167,10 +173,14 @@ class Converter {
                                    component.parameters);
       check_phases(*documents_.back());
     }
-    for (const char* name : {"build", "validate"}) {
-      for (const auto& document : documents_) add_phase(*document, name, image);
+    // Builds are written last, because what the other phases name of their outputs must be kept by them.
+    std::vector<Step> validations;
+    for (const auto& document : documents_) {
+      add_phase(*document, "validate", validations);
+      add_test(*document, image);
     }
-    for (const auto& document : documents_) add_test(*document, image);
+    for (const auto& document : documents_) add_phase(*document, "build", image.steps);
+    std::ranges::move(validations, std::back_inserter(image.steps));
     return image;
   }
 
@@ -184,10 +194,23 @@ class Converter {
     }
   }
 
-  RunStep script_of(const Document& document, const Phase& phase, bool apart) const {
+  // By the component's place, because documents may have the same name.
+  std::string outputs_file(const Document& document) const {
+    const auto is = [&](const auto& one) { return one.get() == &document; };
+    const auto place = std::ranges::find_if(documents_, is) - documents_.begin();
+    return fmt::format("{}/component-{}", kOutputsFolder, place + 1);
+  }
+
+  RunStep script_of(const Document& document, const Phase& phase, bool apart) {
     RunStep run;
-    image_builder::ScriptOptions options{
-        .working_folder = plan_.working_folder, .read_file = &read_file_, .callers = {}};
+    const bool build = phase.name == "build";
+    std::set<std::string>& kept = kept_[&document];
+    image_builder::ScriptOptions options{.working_folder = plan_.working_folder,
+                                         .read_file = &read_file_,
+                                         .callers = {},
+                                         .outputs_file = outputs_file(document),
+                                         .kept = build ? kept : std::set<std::string>{},
+                                         .of_build = build ? nullptr : &kept};
     std::vector<StepFile> files;
     std::string script = write_script(document, phase, options, files);
     files.push_back({"phase.sh", std::move(script), 0755});
@@ -199,16 +222,16 @@ class Converter {
     return run;
   }
 
-  void add_phase(const Document& document, const char* name, ImageBuilderImage& image) const {
+  void add_phase(const Document& document, const char* name, std::vector<Step>& steps) {
     const Phase* phase = document.phase(name);
     if (phase == nullptr) return;
     Step step;
     step.where = where_;
     step.action = script_of(document, *phase, std::string_view(name) == "validate");
-    image.steps.push_back(std::move(step));
+    steps.push_back(std::move(step));
   }
 
-  void add_test(const Document& document, ImageBuilderImage& image) const {
+  void add_test(const Document& document, ImageBuilderImage& image) {
     const Phase* phase = document.phase("test");
     if (phase == nullptr) return;
     const RunStep run = script_of(document, *phase, false);
@@ -228,6 +251,7 @@ class Converter {
   Location where_;
   const FileReader& read_file_;
   std::vector<std::unique_ptr<Document>> documents_;
+  std::map<const Document*, std::set<std::string>> kept_;  // outputs of its build that its other phases name
 };
 
 }  // namespace

@@ -254,6 +254,57 @@ phases:
   EXPECT_THAT(ran.output, HasSubstr("t0=a b\nt1=c;t1=c\n"));
 }
 
+TEST_F(ImageBuilderTests, OutputsOfTheBuildAreThereInValidationAndTests) {
+  ImageBuilderImage image = read(R"(
+schemaVersion: 1.0
+phases:
+  - name: build
+    steps:
+      - {name: Ask, action: ExecuteBash, inputs: {commands: ["echo \"it's\"; echo '$(two) \"lines\"'"]}}
+      - {name: Each, action: ExecuteBash, loop: {forEach: [a, b]}, inputs: {commands: ["echo {{ loop.value }}"]}}
+      - {name: Secret, action: ExecuteBash, inputs: {commands: [echo not for others]}}
+  - name: validate
+    steps:
+      - {name: Is, action: ExecuteBash, inputs: {commands: ["echo 'v:{{ build.Each[1].outputs.stdout }}'"]}}
+  - name: test
+    steps:
+      - {name: Is, action: ExecuteBash, inputs: {commands: ["cat <<'END'\n{{ build.Ask.outputs.stdout }}\nEND"]}}
+)");
+  ASSERT_EQ(image.steps.size(), 2U);
+  const auto here = [&](std::string text) {
+    const std::string there = "/var/lib/kiln/outputs";
+    for (std::size_t found; (found = text.find(there)) != std::string::npos;)
+      text.replace(found, there.size(), at("o"));
+    return text;
+  };
+  const auto run_here = [&](const Step& step) {
+    RunStep run = std::get<RunStep>(step.action);
+    for (StepFile& file : run.files) file.content = here(file.content);
+    return run_step(run);
+  };
+  const Ran built = run_here(image.steps[0]);
+  EXPECT_EQ(built.status, 0) << built.output;
+  EXPECT_THAT(content("o/component-1"), Not(HasSubstr("not for others")));
+  const Ran validated = run_here(image.steps[1]);
+  EXPECT_THAT(validated.output, HasSubstr("v:b\n"));
+  const RunCheck& check = std::get<RunCheck>(image.tests.at(0).action);
+  RunStep test;
+  test.files = {{"phase.sh", here(check.commands.at(0)), 0755}};
+  const Ran tested = run_step(test);
+  EXPECT_EQ(tested.status, 0) << tested.output;
+  EXPECT_THAT(tested.output, HasSubstr("it's\n$(two) \"lines\"\n"));
+}
+
+TEST_F(ImageBuilderTests, OutputsOfOtherPhasesThanTheBuildAreRefused) {
+  const std::string text = R"(
+schemaVersion: 1.0
+phases:
+  - {name: validate, steps: [{name: V, action: ExecuteBash, inputs: {commands: [date]}}]}
+  - {name: test, steps: [{name: T, action: ExecuteBash, inputs: {commands: ["{{ validate.V.outputs.stdout }}"]}}]}
+)";
+  EXPECT_THAT(refusal(text), HasSubstr("an output of the phase 'validate', which runs apart"));
+}
+
 TEST_F(ImageBuilderTests, ParametersAndConstantsAreFilledIn) {
   const std::string text = R"(
 schemaVersion: 1.0

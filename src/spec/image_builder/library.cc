@@ -72,6 +72,12 @@ step() {
     Ignore) complain "$name failed; that is ignored (onFailure: Ignore)" ;;
   esac
 }
+keep_outputs() { # file outputs..; as assignments that another phase reads
+  local file=$1 key
+  shift
+  mkdir -p "${file%/*}" || exit
+  for key; do printf 'out[%q]=%q\n' "$key" "${out[$key]-}"; done >"$file" || exit
+}
 skip() { printf '== %s: skipped, by its condition\n' "$1"; }
 
 encoded() { # encoding; from stdin

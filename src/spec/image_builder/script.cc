@@ -89,7 +89,16 @@ class Writer {
                         one_line(phase_.name));
     body_ += script_library();
     body_ += fmt::format("cd {} || exit 1\n", quoted(options_.working_folder));
+    const std::size_t begin = body_.size();
     for (const DocumentStep& step : phase_.steps) write_step(step);
+    if (!of_build_.empty()) {
+      body_.insert(begin, fmt::format(". {} || exit 1\n", quoted(options_.outputs_file)));
+      options_.of_build->insert(of_build_.begin(), of_build_.end());
+    }
+    if (!options_.kept.empty()) {
+      body_ += fmt::format("\nkeep_outputs {}", quoted(options_.outputs_file));
+      for (const std::string& key : options_.kept) body_ += " " + quoted(key);
+    }
     body_ += "\nexit \"$failed\"\n";
     return body_;
   }
@@ -104,8 +113,17 @@ class Writer {
     return document_.source.error(where, message, std::move(next));
   }
 
+  Scope scope_of(const DocumentStep* step, const std::string* loop_value = nullptr, std::string loop_index = {}) {
+    return {&document_,
+            &phase_,
+            step,
+            loop_value,
+            std::move(loop_index),
+            options_.of_build != nullptr && !options_.outputs_file.empty() ? &of_build_ : nullptr};
+  }
+
   void write_step(const DocumentStep& step) {
-    const Scope scope{&document_, &phase_, &step, nullptr, {}};
+    const Scope scope = scope_of(&step);
     const std::string function = fmt::format("round_{}", ++count_);
     // A nested document must be known now, so its loop is unrolled.
     if (step.action == "ExecuteDocument" && step.loop) return write_unrolled(step, function);
@@ -146,19 +164,19 @@ class Writer {
     const Loop& loop = *step.loop;
     std::vector<std::string> values = loop.values;
     if (!loop.delimiter.empty()) {
-      const auto list = value_now({&document_, &phase_, nullptr, nullptr, {}}, step.where, loop.delimited);
+      const auto list = value_now(scope_of(nullptr), step.where, loop.delimited);
       if (!list) throw must_be_known(step);
       values = split(*list, loop.delimiter.front());
     }
     std::string run;
     for (std::size_t i = 0; i < values.size(); ++i) {
-      const Scope scope{&document_, &phase_, &step, &values[i], fmt::format("{}", i)};
+      const Scope scope = scope_of(&step, &values[i], fmt::format("{}", i));
       const std::string round = fmt::format("{}_{}", function, i);
       body_ += fmt::format("\n{}() {{\n{}}}\n", round, calls(scope, step));
       run += fmt::format("loop_index={} loop_value={}\n{}", i, quoted(values[i]), run_of(step, round));
     }
     run += "loop_index= loop_value=\n";
-    const Scope scope{&document_, &phase_, &step, nullptr, {}};
+    const Scope scope = scope_of(&step);
     body_ += step.condition != nullptr ? conditional(scope, step, run) : run;
   }
 
@@ -334,6 +352,9 @@ class Writer {
       if (!names.empty() && std::ranges::find(names, phase.name) == names.end()) continue;
       ScriptOptions options = options_;
       options.callers = callers;
+      // Its phases are other scripts than ours, and nothing is left between them.
+      options.outputs_file.clear();
+      options.kept.clear();
       std::string script = write_script(nested, phase, options, files_);
       const std::string file = fmt::format("document-{}.sh", files_.size() + 1);
       files_.push_back({file, std::move(script), 0755});
@@ -414,6 +435,7 @@ class Writer {
   const ScriptOptions& options_;
   std::vector<StepFile>& files_;
   std::string body_;
+  std::set<std::string> of_build_;
   int count_ = 0;
 };
 
