@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "catalog/catalog.h"
+#include "cli/session.h"
 
 namespace kiln::cli {
 
@@ -12,7 +13,12 @@ std::vector<store::Blob> CatalogBases::layers_of(const spec::App& app, const std
   if (base == nullptr) return {};
   try {
     ledger::Ledger ledger(context_.ledger_folder(), context_.clock, context_.actor());
-    const catalog::Image image = catalog::Catalog(ledger).find(base->reference);
+    const catalog::Catalog catalog(ledger);
+    catalog::Image image = catalog.find(base->reference);
+    // First the lease, then the look: gc beside us sees the one, or we see what it wrote.
+    leases_.emplace_back(store_, image.digest, "kiln bake " + app.name);
+    image = catalog.find(image.name());
+    if (image.standing == catalog::Standing::aside) require_deployable(image);
     const store::Image stored = store_.image(image.digest);
     store_.verify(stored);
     return stored.layers;
