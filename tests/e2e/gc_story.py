@@ -1,12 +1,10 @@
 """kiln gc: killed at every step it leaves a whole catalog, and beside a bake, a push or a deployment it takes nothing away."""
 import hashlib
-import io
 import json
 import os
 import pathlib
 import shutil
 import subprocess
-import tarfile
 import threading
 import unittest
 
@@ -16,7 +14,7 @@ from registries import Gate, Registry
 APP = """
 app: small
 image:
-  from: {archive: root.tar}
+  from: {image: web@1.0.0}
   version: VERSION
   steps:
     - copy: {from: site, to: /srv}
@@ -32,18 +30,9 @@ class Gc(world.Story):
         world.own_store(self.kiln)  # what goes here must be nobody else's
         self.app = self.kiln.home / "small"
         (self.app / "site").mkdir(parents=True)
-        with tarfile.open(self.app / "root.tar", "w") as archive:
-            for name, content in (("etc/os-release", b"ID=none\n"), ("usr/lib/os-release", b"ID=none\n"), ("sbin/init", b"#!\n")):
-                entry = tarfile.TarInfo(name)
-                entry.size, entry.mode = len(content), 0o755
-                archive.addfile(entry, io.BytesIO(content))
+        self.kiln.run("bake", "--no-publish")
         self.killer = self.kiln.home / "kill_at.so"
         subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", self.killer, world.ROOT / "tests/e2e/kill_at.c"], check=True)
-
-    def empty_store(self) -> None:
-        """Nothing but what the test puts there, so that it can be copied and compared."""
-        for name in ("store", "cache"):
-            shutil.rmtree(self.kiln.home / name)
 
     def bake(self, version: str, *words: str) -> dict:
         (self.app / "kiln.yaml").write_text(APP.replace("VERSION", version))
@@ -55,6 +44,9 @@ class Gc(world.Story):
 
     def said(self, *words: str) -> dict:
         return json.loads(self.run_small(*words, "--json").stdout)
+
+    def images(self) -> list[dict]:
+        return self.said("images", "small")["images"]
 
     def fates(self, *words: str) -> dict[str, tuple[str, str]]:
         return {one["image"]: (one["fate"], one["why"]) for one in self.said("gc", *words)["images"]}
@@ -84,36 +76,36 @@ class Gc(world.Story):
                 content = (blobs / part["digest"].removeprefix("sha256:")).read_bytes()
                 self.assertEqual("sha256:" + hashlib.sha256(content).hexdigest(), part["digest"])
         named = {entry["digest"] for entry in json.loads((self.kiln.home / "store/index.json").read_text())["manifests"]}
-        for image in self.said("images")["images"]:
+        for image in self.images():
             if image["standing"] == "usable":
                 self.assertIn(image["digest"], named, "an image that can be deployed has its bytes")
 
     def test_killed_before_any_change_it_leaves_a_whole_store_and_the_next_one_finishes(self) -> None:
-        self.empty_store()
         for version in ("1.0.0", "1.1.0", "1.2.0"):
             self.bake(version, "--no-publish")
         self.age()
+        self.run_small("gc", "--keep", "3", "--older", "0s", "--grace", "0s", "--yes")  # layers that the cache alone knows
         saved = self.kiln.home / "saved"
-        saved.mkdir()
-        for name in ("ledger", "store", "cache"):
-            shutil.copytree(self.kiln.home / name, saved / name)
+        state = ("ledger", "store", "cache/layers")  # all that gc changes here; blobs are never changed in place
 
-        def restore() -> None:
-            for name in ("ledger", "store", "cache"):
-                shutil.rmtree(self.kiln.home / name)
-                shutil.copytree(saved / name, self.kiln.home / name)
+        def copy(source: pathlib.Path, target: pathlib.Path) -> None:
+            for name in state:
+                shutil.rmtree(target / name, ignore_errors=True)
+                shutil.copytree(source / name, target / name, copy_function=os.link if name == "store" else shutil.copy2)
+
+        copy(self.kiln.home, saved)
 
         self.run_small("gc", *AT_ONCE)
         clean = self.blobs()
-        self.assertEqual([image["version"] for image in self.said("images")["images"]], ["1.2.0"])
+        self.assertEqual([image["version"] for image in self.images()], ["1.2.0"])
         step = 1
         while True:
-            restore()
+            copy(saved, self.kiln.home)
             died = self.killed(step, "files", "gc", *AT_ONCE)
             self.assert_whole()
             self.run_small("gc", *AT_ONCE)
             self.assert_whole()
-            self.assertEqual([image["version"] for image in self.said("images")["images"]], ["1.2.0"])
+            self.assertEqual([image["version"] for image in self.images()], ["1.2.0"])
             self.assertEqual(self.blobs(), clean, f"killed at step {step}")
             if not died:
                 break
@@ -125,21 +117,21 @@ class Gc(world.Story):
         step = 1
         self.bake("1.0.0")
         while True:
-            gone = self.said("images")["images"][0]["placements"][-1]["ami"]
+            gone = self.images()[0]["placements"][-1]["ami"]
             self.bake(f"1.0.{step}")
             died = self.killed(step, "send", "gc", *AT_ONCE)
             self.assert_whole()
             self.run_small("gc", *AT_ONCE)
-            images = self.said("images")["images"]
+            images = self.images()
             self.assertEqual([image["version"] for image in images], [f"1.0.{step}"])
             left = self.kiln.aws("ec2", "describe-images", "--owners", "self", "--include-disabled")["Images"]
             self.assertEqual([image["ImageId"] for image in left], [images[0]["placements"][-1]["ami"]], f"killed at step {step}")
             self.assertNotEqual(left[0]["ImageId"], gone)
-            self.assertEqual(len(self.kiln.aws("ec2", "describe-snapshots", "--owner-ids", "self")["Snapshots"]), 1)
             if not died:
                 break
             step += 1
         self.assertGreater(step, 3, "it looks, and deregisters")
+        self.assertEqual(len(self.kiln.aws("ec2", "describe-snapshots", "--owner-ids", "self")["Snapshots"]), 1)
 
     def test_beside_a_push_what_is_sent_stays(self) -> None:
         folder = self.kiln.home / "registry"
@@ -217,6 +209,7 @@ class Gc(world.Story):
             first = {one["image"]: one for one in kiln.json("gc", *rules)["images"]}["web@1.0.0"]
             self.assertEqual(first["fate"], "keep", first["why"])
         said, _ = deploy.communicate()
+        kiln.children.remove(deploy)
         self.assertEqual(deploy.returncode, 0, said)
         self.assertIsNotNone(first)
         self.assertIn("1.0.0", world.fetch(kiln.url() + "/") or "")
