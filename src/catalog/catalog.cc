@@ -43,7 +43,9 @@ Reference split_reference(std::string_view reference, std::string_view default_a
   throw Error(ErrorCode::not_found,
               fmt::format("{} was removed on {} by {} ({})", image.name(), format_iso8601(image.stood.when),
                           image.stood.by, image.stood.why),
-              "Bake it again: the same recipe gives the same digest.");
+              image.copies.empty()
+                  ? "Bake it again: the same recipe gives the same digest."
+                  : fmt::format("Fetch it again: kiln pull {}@{}", image.copies.back().reference, image.digest.str()));
 }
 
 }  // namespace
@@ -61,7 +63,7 @@ std::vector<Image> Catalog::images(std::string_view app) const {
   return images;
 }
 
-Image Catalog::record(std::string_view kind, const Image& image, const std::string& ami) {
+Image Catalog::record(std::string_view kind, const Image& image, const std::pair<std::string, std::string>& from) {
   const View all = view(image.app);
   const Image* known = all.image(image.app, image.version);
   const bool same = known != nullptr && known->digest == image.digest;
@@ -81,16 +83,34 @@ Image Catalog::record(std::string_view kind, const Image& image, const std::stri
   }
   Image recorded = image;
   json body = to_body(image);
-  if (!ami.empty()) body["ami"] = ami;
+  if (!from.first.empty()) body[from.first] = from.second;
   recorded.sequence = ledger_.append(kind, image.app, body).sequence;
   recorded.placements.clear();
   return recorded;
 }
 
-Image Catalog::record_baked(const Image& image) { return record(kImageBaked, image, ""); }
+Image Catalog::record_baked(const Image& image) { return record(kImageBaked, image, {}); }
 
 Image Catalog::record_imported(const Image& image, const std::string& ami) {
-  return record(kImageImported, image, ami);
+  return record(kImageImported, image, {"ami", ami});
+}
+
+Image Catalog::record_pulled(const Image& image, const std::string& reference) {
+  return record(kImageImported, image, {"reference", reference});
+}
+
+void Catalog::record_signed(const Image& image, const Digest& key) {
+  const auto known = find_version(image.app, image.version);
+  if (known && std::ranges::find(known->signed_by, key.str()) != known->signed_by.end()) return;
+  ledger_.append(kImageSigned, image.app,
+                 {{"version", image.version}, {"digest", image.digest.str()}, {"key", key.str()}, {"checked", true}});
+}
+
+void Catalog::record_pushed(const Image& image, const std::string& reference) {
+  const auto known = find_version(image.app, image.version);
+  if (known && std::ranges::find(known->copies, reference, &Copy::reference) != known->copies.end()) return;
+  ledger_.append(kImagePushed, image.app,
+                 {{"version", image.version}, {"digest", image.digest.str()}, {"reference", reference}});
 }
 
 Promotion Catalog::record_promoted(const Image& image, const std::string& channel, const std::string& why,

@@ -24,7 +24,8 @@ bool is_channel_name(std::string_view name);
 
 inline constexpr std::string_view kImageBaked = "image.baked";
 inline constexpr std::string_view kImagePlaced = "image.placed";
-inline constexpr std::string_view kImageImported = "image.imported";  // as image.baked, of an AMI that was there before
+inline constexpr std::string_view kImageImported = "image.imported";  // as image.baked, of one that was made elsewhere
+inline constexpr std::string_view kImagePushed = "image.pushed";
 inline constexpr std::string_view kImageTested = "image.tested";
 inline constexpr std::string_view kImageSigned = "image.signed";
 inline constexpr std::string_view kImagePromoted = "image.promoted";
@@ -42,6 +43,14 @@ struct Placement {
   std::string ami;
   Time placed{};
   bool operator==(const Placement&) const = default;
+};
+
+// A registry's copy of an image. Kiln sends it there and never deletes it: others may depend on it.
+struct Copy {
+  std::string reference;  // "registry.example.com/team/web:1.4.2"
+  std::string by;
+  Time pushed{};
+  bool operator==(const Copy&) const = default;
 };
 
 // What may be done with an image. From `disabled` on it is not deployed any more.
@@ -88,10 +97,11 @@ struct Image {
   Standing standing = Standing::usable;
   Act stood;                            // the act that brought its standing
   std::vector<TestRun> tests;           // oldest first
-  std::vector<std::string> signed_by;   // keys
+  std::vector<Copy> copies;             // in registries, oldest first
+  std::vector<std::string> signed_by;   // ids of keys
   std::map<std::string, Act> approved;  // by channel and person: "production ana@forge"
   std::vector<std::string> channels;    // that point at it now, sorted
-  std::string imported_from;            // the AMI, when it was not baked here
+  std::string imported_from;            // the AMI or the registry's reference, when it was not baked here
 
   bool deployable() const { return standing == Standing::usable || standing == Standing::deprecated; }
   std::string name() const { return app + "@" + version; }
@@ -135,6 +145,12 @@ class Catalog {
 
   // Writes image.imported. As record_baked, but for an image that was baked elsewhere or whose ledger was lost.
   Image record_imported(const Image& image, const std::string& ami);
+  // Likewise, of one that came from a registry.
+  Image record_pulled(const Image& image, const std::string& reference);
+  // Writes image.signed, unless the catalog knows that this key signed it: somebody else's signature that was checked.
+  void record_signed(const Image& image, const Digest& key);
+  // Writes image.pushed, unless that copy is known. A reference that named another image before does so no more.
+  void record_pushed(const Image& image, const std::string& reference);
   // Moves a channel. Whether it may move is not asked here (rules.h). Pointing at the image already writes nothing.
   Promotion record_promoted(const Image& image, const std::string& channel, const std::string& why, bool forced);
   void record_approved(const Image& image, const std::string& channel, const std::string& why);
@@ -154,7 +170,8 @@ class Catalog {
   std::optional<Image> find_version(std::string_view app, std::string_view version) const;
 
  private:
-  Image record(std::string_view kind, const Image& image, const std::string& ami);
+  // `from`: what an image.imported says of its origin, key and value.
+  Image record(std::string_view kind, const Image& image, const std::pair<std::string, std::string>& from);
 
   ledger::Ledger& ledger_;
 };

@@ -66,6 +66,45 @@ TEST_F(CatalogTest, NeverMovesAVersionToAnotherDigest) {
   EXPECT_EQ(catalog_.find("web@1.0.0").digest, sha256("a"));
 }
 
+TEST_F(CatalogTest, KnowsTheCopiesInRegistries) {
+  const Image one = catalog_.record_baked(image("1.0.0", "a"));
+  catalog_.record_pushed(one, "r.example/team/web:1.0.0");
+  catalog_.record_pushed(one, "r.example/team/web:stable");
+  catalog_.record_pushed(one, "r.example/team/web:1.0.0");
+  EXPECT_EQ(ledger_.head().sequence, 3);
+  const std::vector<Copy> copies = catalog_.find("web@1.0.0").copies;
+  ASSERT_EQ(copies.size(), 2u);
+  EXPECT_EQ(copies[0], (Copy{"r.example/team/web:1.0.0", "ana@forge", clock_.now()}));
+
+  // A tag that moved names the newer image alone.
+  const Image two = catalog_.record_baked(image("1.1.0", "b"));
+  catalog_.record_pushed(two, "r.example/team/web:stable");
+  EXPECT_EQ(catalog_.find("web@1.0.0").copies.size(), 1u);
+  EXPECT_EQ(catalog_.find("web@1.1.0").copies.at(0).reference, "r.example/team/web:stable");
+}
+
+TEST_F(CatalogTest, WhatWasRemovedHereCanBeFetchedFromItsCopy) {
+  const Image one = catalog_.record_baked(image("1.0.0", "a"));
+  catalog_.record_pushed(one, "r.example/team/web:1.0.0");
+  catalog_.record_standing(one, Standing::gone, "nothing refers to it");
+  expect_error(ErrorCode::not_found, "kiln pull r.example/team/web:1.0.0@" + sha256("a").str(),
+               [&] { catalog_.find("web@1.0.0"); });
+  catalog_.record_pulled(one, "r.example/team/web:1.0.0@" + sha256("a").str());
+  const Image back = catalog_.find("web@1.0.0");
+  EXPECT_EQ(back.standing, Standing::usable);
+  EXPECT_EQ(back.copies.size(), 1u);
+}
+
+TEST_F(CatalogTest, AnImageThatWasPulledWasNotBakedHere) {
+  const Image pulled = catalog_.record_pulled(image("1.0.0", "a"), "r.example/web:1.0.0");
+  EXPECT_EQ(ledger_.read({}).at(0).kind, kImageImported);
+  EXPECT_EQ(catalog_.find("web@1.0.0").imported_from, "r.example/web:1.0.0");
+  catalog_.record_signed(pulled, sha256("key"));
+  catalog_.record_signed(pulled, sha256("key"));
+  EXPECT_EQ(catalog_.find("web@1.0.0").signed_by, std::vector<std::string>{sha256("key").str()});
+  EXPECT_EQ(ledger_.head().sequence, 2);
+}
+
 TEST_F(CatalogTest, FindsByVersionLatestAndDigest) {
   catalog_.record_baked(image("2.0.0", "b"));
   catalog_.record_baked(image("1.0.1", "c"));

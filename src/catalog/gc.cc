@@ -96,6 +96,15 @@ std::string_view to_string(Fate fate) {
   return "unknown";
 }
 
+std::optional<std::string> needed(const GcFacts& facts, const Image& image) {
+  const auto references = referenced(facts);
+  if (const auto found = references.find(image.digest); found != references.end()) return found->second;
+  for (const Image& child : facts.view.images) {
+    if (child.deployable() && is_made_from(child, image)) return fmt::format("{} is made from it", child.name());
+  }
+  return std::nullopt;
+}
+
 bool is_made_from(const Image& child, const Image& parent) {
   if (child.digest == parent.digest) return false;
   if (child.base == parent.name() || child.base.find(parent.digest.str()) != std::string::npos) return true;

@@ -23,7 +23,7 @@ struct Reference {
 struct GcFacts {
   View view;
   Time now{};
-  std::vector<Reference> references;     // of instances, groups, launch templates, rollback targets, protected AMIs
+  std::vector<Reference> references;     // of instances, groups, templates, rollback targets, protected AMIs, leases
   std::vector<std::string> not_reached;  // places that could not be looked at: what may be there stays
 };
 
@@ -51,6 +51,10 @@ struct Verdict {
 // Of every image that is not gone, in the order of the view. Versions of the same content share their fate. What is
 // referenced, what a channel points at, and what a kept image is made of is never put aside or removed.
 std::vector<Verdict> plan_gc(const GcFacts& facts, const GcRules& rules);
+
+// Why the image must stay whatever the rules say: something refers to it, a channel points at it, or an image that is
+// used was made from it; nullopt when nothing does.
+std::optional<std::string> needed(const GcFacts& facts, const Image& image);
 
 // Whether `child` was made from `parent`, by its base: "web@1.4.2" or a digest.
 bool is_made_from(const Image& child, const Image& parent);

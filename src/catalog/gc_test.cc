@@ -54,6 +54,21 @@ TEST_F(GcTest, WhatNothingRefersToIsPutAsideAndGoesAfterItsGrace) {
   expect("1.0.0", Fate::remove, "nothing refers to it");
 }
 
+TEST_F(GcTest, WhatIsNeededIsNeededWhateverTheRulesSay) {
+  const Image image = add("1.0.0", 100);
+  EXPECT_EQ(needed(facts_, image), std::nullopt);
+  facts_.references = {{image.digest, "kiln push (process 1) uses it now"}};
+  EXPECT_EQ(needed(facts_, image), "kiln push (process 1) uses it now");
+  facts_.references.clear();
+  Image& child = add("2.0.0", 1, "", "shop");
+  child.base = "web@1.0.0";
+  EXPECT_EQ(needed(facts_, image), "shop@2.0.0 is made from it");
+  child.standing = Standing::aside;
+  EXPECT_EQ(needed(facts_, image), std::nullopt);
+  facts_.view.images.front().channels = {"production"};
+  EXPECT_EQ(needed(facts_, image), "the channel production points at web@1.0.0");
+}
+
 TEST_F(GcTest, WithoutAGraceItGoesAtOnce) {
   rules_.grace = Duration(0);
   add("1.0.0", 100);

@@ -25,14 +25,15 @@ void add_image(View& view, const ledger::Entry& entry, const json& body) {
   image.kiln = body.value("kiln", "");
   image.size_bytes = body.value("size_bytes", std::uint64_t{0});
   if (body.contains("metadata")) image.metadata = body["metadata"].get<std::map<std::string, std::string>>();
-  if (entry.kind == kImageImported) image.imported_from = body.value("ami", "");
-  // Baked again after it was removed: what was found out about its content holds on, where it was does not.
+  if (entry.kind == kImageImported) image.imported_from = body.value("ami", body.value("reference", ""));
+  // Here again after it was removed: what was found out about its content holds on, and registries kept their copies.
   auto before = std::ranges::find_if(view.images, [&](const Image& known) {
     return known.app == image.app && known.version == image.version && known.digest == image.digest;
   });
   if (before != view.images.end()) {
     image.tests = before->tests;
     image.signed_by = before->signed_by;
+    image.copies = before->copies;
     view.images.erase(before);
   }
   view.images.push_back(std::move(image));
@@ -63,6 +64,8 @@ std::optional<Standing> standing_of(const ledger::Entry& entry, const json& body
 void learn(Image& image, const ledger::Entry& entry, const json& body) {
   if (entry.kind == kImagePlaced) {
     image.placements.push_back({body.at("account"), body.at("region"), body.at("ami"), entry.time});
+  } else if (entry.kind == kImagePushed) {
+    image.copies.push_back({body.at("reference"), entry.actor, entry.time});
   } else if (entry.kind == kImageTested) {
     image.tests.push_back(test_of(entry, body));
   } else if (entry.kind == kImageSigned) {
@@ -76,6 +79,13 @@ void learn(Image& image, const ledger::Entry& entry, const json& body) {
   }
 }
 
+// Names one image at a time: what was pushed to it before is not there any more.
+void free_reference(View& view, const std::string& reference) {
+  for (Image& image : view.images) {
+    std::erase_if(image.copies, [&](const Copy& copy) { return copy.reference == reference; });
+  }
+}
+
 void take(View& view, const ledger::Entry& entry, const json& body) {
   if (entry.kind == kImageBaked || entry.kind == kImageImported) return add_image(view, entry, body);
   if (!body.contains("version") || !body.contains("digest")) return;  // of a kind that is not ours
@@ -85,6 +95,7 @@ void take(View& view, const ledger::Entry& entry, const json& body) {
     view.promotions.push_back({entry.subject, body.at("channel"), version, digest, body.value("from", ""),
                                body.value("forced", false), act_of(entry, body)});
   }
+  if (entry.kind == kImagePushed) free_reference(view, body.at("reference"));
   for (Image& image : view.images) {
     if (image.app == entry.subject && image.version == version && image.digest == digest) learn(image, entry, body);
   }

@@ -5,6 +5,7 @@
 
 #include "builder/ami_image.h"
 #include "catalog/catalog.h"
+#include "cli/session.h"
 
 namespace kiln::cli {
 
@@ -13,7 +14,12 @@ std::vector<store::Blob> CatalogBases::layers_of(const spec::App& app, const std
   if (base == nullptr) return {};
   try {
     ledger::Ledger ledger(context_.ledger_folder(), context_.clock, context_.actor());
-    const catalog::Image image = catalog::Catalog(ledger).find(base->reference);
+    const catalog::Catalog catalog(ledger);
+    catalog::Image image = catalog.find(base->reference);
+    // First the lease, then the look: gc beside us sees the one, or we see what it wrote.
+    leases_.emplace_back(store_, image.digest, "kiln bake " + app.name);
+    image = catalog.find(image.name());
+    if (image.standing == catalog::Standing::aside) require_deployable(image);
     if (const auto ami = builder::find_ami(store_, image.digest)) {
       throw Error(ErrorCode::not_found,
                   fmt::format("it was baked in an instance, and only AWS has its bytes ({})", ami->ami),

@@ -3,6 +3,7 @@
 
 #include "bake/base_images.h"
 #include "cli/context.h"
+#include "store/lease.h"
 #include "store/store.h"
 
 namespace kiln::cli {
@@ -16,6 +17,7 @@ class CatalogBases : public bake::BaseImages {
  private:
   Context& context_;
   const store::Store& store_;
+  std::vector<store::Lease> leases_;  // of the bases, until the bake has ended
 };
 
 }  // namespace kiln::cli

@@ -101,6 +101,10 @@ nlohmann::json to_json(const std::vector<Running>& running) {
   return list;
 }
 
+nlohmann::json to_json(const catalog::Copy& copy) {
+  return {{"reference", copy.reference}, {"pushed", format_iso8601(copy.pushed)}, {"by", copy.by}};
+}
+
 std::string app_here(const Context& context) {
   return std::filesystem::exists(context.folder / "kiln.yaml") ? load_app(context).name : "";
 }

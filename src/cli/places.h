@@ -45,6 +45,7 @@ struct Running {
 std::vector<Running> running(const Places& places, const catalog::Image& image);
 std::size_t instances_of(const std::vector<Running>& running);
 nlohmann::json to_json(const std::vector<Running>& running);
+nlohmann::json to_json(const catalog::Copy& copy);
 
 // "web", by kiln.yaml in the context's folder; empty when there is none.
 std::string app_here(const Context& context);

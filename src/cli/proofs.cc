@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 
@@ -151,6 +152,21 @@ bool sign(Context& context, store::Store& store, const proof::SbomSubject& subje
                  {"key", key.public_key().id().str()},
                  {"artifact", artifact->str()}});
   return true;
+}
+
+int report_checks(const std::string& image, const Digest& digest, const std::vector<proof::Check>& checks, bool json) {
+  const bool passed = std::ranges::all_of(checks, &proof::Check::passed);
+  if (json) {
+    nlohmann::json list = nlohmann::json::array();
+    for (const proof::Check& check : checks)
+      list.push_back({{"check", check.name}, {"passed", check.passed}, {"said", check.said}});
+    say_json({{"image", image}, {"digest", digest.str()}, {"passed", passed}, {"checks", list}});
+  } else {
+    for (const proof::Check& check : checks)
+      say(fmt::format("  {:<6} {:<18} {}", check.passed ? "ok" : "FAILED", check.name, check.said));
+    say(fmt::format("{} ({}) {}", image, digest.short_str(), passed ? "is what it says it is" : "must not be trusted"));
+  }
+  return passed ? 0 : 6;
 }
 
 }  // namespace kiln::cli

@@ -51,4 +51,7 @@ void prove_contents(store::Store& store, const proof::SbomSubject& subject, cons
 // Signs the image and its documents and writes `image.signed`; false when this key had signed all of it.
 bool sign(Context& context, store::Store& store, const proof::SbomSubject& subject, const proof::SigningKey& key);
 
+// Prints what `kiln verify` found; 0 when all of it holds, else 6.
+int report_checks(const std::string& image, const Digest& digest, const std::vector<proof::Check>& checks, bool json);
+
 }  // namespace kiln::cli

@@ -11,8 +11,10 @@
 #include "cli/ami_words.h"
 #include "cli/image_trial.h"
 #include "cli/progress.h"
+#include "cli/proofs.h"
 #include "cli/way_back.h"
 #include "deploy/publish.h"
+#include "proof/verify.h"
 #include "store/store.h"
 #include "wire/sts.h"
 
@@ -171,6 +173,35 @@ void require_deployable(const catalog::Image& image) {
                           aside ? "gc --undo" : "restore", image.name(), aside ? "" : " --why 'the reason'"));
 }
 
+void require_proofs(const Context& context, const spec::DeploySpec& deploy, const catalog::Image& image) {
+  const auto refuse = [&](const std::string& why, const std::string& next) {
+    throw Error(ErrorCode::denied, fmt::format("{} is not deployed: {}", image.name(), why), next);
+  };
+  if (deploy.tested && (image.tests.empty() || !image.tests.back().passed)) {
+    refuse(fmt::format("kiln.yaml asks for 'tested', and {}",
+                       image.tests.empty() ? "it was never tested" : "its newest test failed"),
+           fmt::format("Test it: kiln test {}", image.name()));
+  }
+  if (!deploy.is_signed) return;
+  const std::vector<proof::PublicKey> keys = trusted_keys(context, "");
+  if (keys.empty()) {
+    refuse(fmt::format("kiln.yaml asks for 'signed', and no key is trusted here: {} has no *.pub",
+                       keys_folder(context).string()),
+           "Put the public key of whoever signs there.");
+  }
+  const store::Store store(context.store_folder());
+  if (!store.has(image.digest)) {
+    refuse("kiln.yaml asks for 'signed', and what is said about it is not in the store of this machine",
+           "Pull it from the registry where its signature is: kiln pull");
+  }
+  if (proof::signers(store, subject_of(image), keys).empty()) {
+    refuse(fmt::format("kiln.yaml asks for 'signed', and none of the {} keys that are trusted here has signed it",
+                       keys.size()),
+           fmt::format("See why: kiln verify {}. Sign it: kiln sign {}. Trusted is what lies in {}.", image.name(),
+                       image.name(), (keys_folder(context) / "*.pub").string()));
+  }
+}
+
 std::string publish(Context& context, const catalog::Image& image, catalog::Catalog& catalog, Connection& connection) {
   require_tests_passed(ledger::Ledger(context.ledger_folder(), context.clock, context.actor()), image.app,
                        image.version, image.digest);
@@ -216,7 +247,11 @@ std::string publish(Context& context, const catalog::Image& image, catalog::Cata
 
 deploy::Wanted wanted_of(Context& context, Session& session, const std::string& reference) {
   catalog::Image image = image_of(context, session.app, session.catalog, reference);
+  // First the lease, then the look: gc beside us sees the one, or we see what it wrote.
+  session.lease.emplace(store::Store(context.store_folder()), image.digest, "kiln deploy " + image.name());
+  image = session.catalog.find(image.name());
   require_deployable(image);
+  require_proofs(context, session.environment.deploy, image);
   deploy::Wanted wanted;
   wanted.names = session.names;
   wanted.fleet = session.fleet();

@@ -14,6 +14,7 @@
 #include "http/client.h"
 #include "ledger/ledger.h"
 #include "spec/app.h"
+#include "store/lease.h"
 
 namespace kiln::cli {
 
@@ -70,6 +71,7 @@ struct Session {
   ledger::Ledger ledger;
   catalog::Catalog catalog;
   Connection connection;
+  std::optional<store::Lease> lease;  // of the image that is deployed
 
   Session(Context& context, const std::string& environment_name);
   // Error(usage) when kiln.yaml has no fleet.
@@ -78,6 +80,8 @@ struct Session {
 
 // Throws Error(conflict) that says who disabled, revoked or put aside the image, when and why.
 void require_deployable(const catalog::Image& image);
+// Throws Error(denied) when the image is not what kiln.yaml's `deploy: {requires: [..]}` asks for, and says what to do.
+void require_proofs(const Context& context, const spec::DeploySpec& deploy, const catalog::Image& image);
 
 // The image that is meant: `reference`, or what kiln.yaml's version says now; placed in the environment if it is not.
 deploy::Wanted wanted_of(Context& context, Session& session, const std::string& reference);

@@ -44,6 +44,15 @@ class Verifier {
     return std::move(checks_);
   }
 
+  std::vector<Digest> signers() {
+    collect();
+    std::vector<Digest> ids;
+    for (const PublicKey& key : trust_.keys) {
+      if (signed_with(key)) ids.push_back(key.id());
+    }
+    return ids;
+  }
+
  private:
   void passed(std::string name, std::string said) { checks_.push_back({std::move(name), true, std::move(said)}); }
   void failed(std::string name, std::string said) { checks_.push_back({std::move(name), false, std::move(said)}); }
@@ -329,6 +338,12 @@ class Verifier {
 
 std::vector<Check> verify(const store::Store& store, const Expected& expected, const Trust& trust, Time now) {
   return Verifier(store, expected, trust, now).run();
+}
+
+std::vector<Digest> signers(const store::Store& store, const SbomSubject& subject, const std::vector<PublicKey>& keys) {
+  const Expected expected{subject, {}, {}, {}};
+  const Trust trust{keys, nullptr, {}};
+  return Verifier(store, expected, trust, Time()).signers();
 }
 
 }  // namespace kiln::proof

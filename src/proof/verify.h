@@ -38,4 +38,8 @@ struct Check {
 // In the order of the list above; `content` is always there. `now` is what the policy's age is measured from.
 std::vector<Check> verify(const store::Store& store, const Expected& expected, const Trust& trust, Time now);
 
+// The ids of those of `keys` that have signed the image, and nothing else: layers are not read. A signature is over the
+// image's digest, so whoever checks the bytes against that digest has all of it.
+std::vector<Digest> signers(const store::Store& store, const SbomSubject& subject, const std::vector<PublicKey>& keys);
+
 }  // namespace kiln::proof

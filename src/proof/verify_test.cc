@@ -165,6 +165,23 @@ TEST_F(VerifyTest, AWrongKeyIsFound) {
   EXPECT_THAT(found(), testing::ElementsAre(HasSubstr("it is signed, but not by key")));
 }
 
+TEST_F(VerifyTest, SignersAreThoseWhoseSignatureHolds) {
+  const SigningKey other = SigningKey::generate(KeyKind::ecdsa_p256);
+  const std::vector<PublicKey> both = {other.public_key(), key_.public_key()};
+  EXPECT_THAT(signers(store_, subject_, both), IsEmpty());
+  sign();
+  EXPECT_THAT(signers(store_, subject_, both), testing::ElementsAre(key_.public_key().id()));
+  const Digest layer = store_.image(subject_.digest).layers[0].digest;
+  overwrite(layer, "bytes of weB");
+  EXPECT_EQ(signers(store_, subject_, both).size(), 1u) << "the layers are for others to check";
+  const SbomSubject another{"other", "1.0.0", add_image("other"), "0.1.0"};
+  EXPECT_THAT(signers(store_, another, both), IsEmpty());
+  for (const store::Artifact& artifact : store_.artifacts_of(subject_.digest)) {
+    if (artifact.artifact_type == kSignatureType) overwrite(artifact.blobs[0].digest, "{}");
+  }
+  EXPECT_THAT(signers(store_, subject_, both), IsEmpty());
+}
+
 TEST_F(VerifyTest, AStrippedSignatureIsFoundAlsoWithoutAKey) {
   attach_all();
   sign();

@@ -343,6 +343,10 @@ std::string Session::said(const http::Response& answer) {
       texts.push_back(text);
     }
   }
+  // Token services have no format of their own: Docker Hub's word is `details`, OAuth's `error_description`.
+  for (const char* key : {"details", "error_description", "message"}) {
+    if (texts.empty() && body.is_object() && body.contains(key) && body[key].is_string()) texts.push_back(body[key]);
+  }
   if (texts.empty() && answer.body.empty()) return "nothing more";
   if (texts.empty()) {
     const std::string type = media_type_of(answer.headers.get("Content-Type"));

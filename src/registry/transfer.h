@@ -2,8 +2,8 @@
 //
 // Only what is missing moves, several blobs side by side. A manifest is written after everything that it names, so that
 // whoever finds it finds all of it. Killed at any moment, the same transfer goes on from what has arrived: pieces of
-// downloads lie in the store's transfers/incoming, the addresses of uploads in transfers/outgoing; both go after a
-// week. Nothing is named in the store's index before every byte of it was checked.
+// downloads and the addresses of uploads lie in the store's transfers/ (waypoints.h). Nothing is named in the store's
+// index before every byte of it was checked.
 #pragma once
 
 #include <cstdint>

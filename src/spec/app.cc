@@ -105,6 +105,11 @@ void read_deploy(const Node& node, DeploySpec& deploy) {
   }
   read_duration(node, "bake", deploy.bake);
   read_duration(node, "timeout", deploy.timeout);
+  if (const Node* requirements = node.find("requires")) {
+    const std::vector<std::string> words = read_texts(*requirements);
+    deploy.tested = std::ranges::find(words, "tested") != words.end();
+    deploy.is_signed = std::ranges::find(words, "signed") != words.end();
+  }
 }
 
 Environment read_environment(const App& app, const Node& name, const Node& node) {

@@ -52,6 +52,8 @@ struct DeploySpec {
   Duration bake = std::chrono::seconds(0);  // how long the new version must hold before it is final
   Rollback rollback = Rollback::automatic;
   Duration timeout = std::chrono::minutes(30);
+  bool tested = false;     // only what has passed its tests is deployed
+  bool is_signed = false;  // only what a trusted key has signed
 };
 
 struct Environment {

@@ -111,6 +111,21 @@ TEST(App, AnEnvironmentOverridesOnlyWhatItNames) {
   EXPECT_EQ(app.environment("").name, "staging");
 }
 
+TEST(App, ReadsWhatADeploymentAsksOfAnImage) {
+  const App app =
+      parse_app(std::string(kSmall) +
+                "deploy: {requires: [signed]}\nenvironments:\n  strict: {endpoint: local, deploy: {requires: "
+                "[tested, signed]}}\n  lax: {endpoint: local, deploy: {requires: []}}\n  as: {endpoint: local}\n");
+  const auto asks = [&](const char* name) {
+    const DeploySpec& deploy = app.environment(name).deploy;
+    return std::pair(deploy.tested, deploy.is_signed);
+  };
+  EXPECT_EQ(asks("strict"), std::pair(true, true));
+  EXPECT_EQ(asks("lax"), std::pair(false, false));
+  EXPECT_EQ(asks("as"), std::pair(false, true));
+  EXPECT_THAT(refused_after_small("deploy: {requires: [sined]}\n").message(), HasSubstr("'signed'"));
+}
+
 TEST(App, AnUnknownEnvironmentIsAnsweredWithTheNearest) {
   const App app = parse_app(kWhole);
   try {

@@ -92,11 +92,14 @@ const Shape& deploy_shape() {
   static const Shape bake = seconds(0, 172'800);  // StartInstanceRefresh's BakeTime
   static const Shape rollback = choice({"automatic", "manual"});
   static const Shape timeout = seconds(10, 86'400);
+  static const Shape proof = choice({"tested", "signed"});
+  static const Shape proofs = list(proof, 0);  // an environment may ask for less than the app
   static const Shape shape = mapping({
       {"strategy", &strategy, "How the instances are replaced."},
       {"bake", &bake, "How long the new version must hold before it is final."},
       {"rollback", &rollback, "Whether a failed deployment goes back by itself."},
       {"timeout", &timeout, "When a deployment that does not end has failed."},
+      {"requires", &proofs, "What an image must be to be deployed: tested, signed (by a key that is trusted here)."},
       {"alarms", nullptr, "health checks decide about a deployment now; remove this key"},
       {"steps", nullptr, "it belongs to the strategies canary and linear, which are not there yet"},
       {"hold", nullptr, "it belongs to the strategies canary and linear, which are not there yet"},

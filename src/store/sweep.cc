@@ -35,6 +35,11 @@ class Sweeper {
  public:
   Sweeper(const Store& store, const SweepRequest& request) : store_(store), request_(request) {}
 
+  void unname() {
+    const auto lock = host::FileLock::wait(store_.folder() / "lock", "removing names from the store", request_.now);
+    rename_index();
+  }
+
   Swept run() {
     {
       const auto lock = host::FileLock::wait(store_.folder() / "lock", "sweeping the store", request_.now);
@@ -42,6 +47,7 @@ class Sweeper {
     }
     for (const Digest& root : roots_) mark(root);
     count_gone();
+    rest();
     sweep_notes();
     for (const std::string& name : host::list_folder(store_.folder() / "blobs" / "sha256")) sweep_blob(name);
     if (request_.act && std::filesystem::exists(request_.layer_contents)) sweep_contents();
@@ -84,6 +90,7 @@ class Sweeper {
       throw Error(ErrorCode::corrupt, fmt::format("{} cannot be read", path.string()), "Nothing was removed.");
     }
     gone_ = request_.gone;
+    std::erase_if(gone_, [&](const Digest& digest) { return is_young(digest); });
     std::map<Digest, Digest> subject_of;
     for (const Json& entry : index["manifests"]) {
       const auto digest = digest_in(entry);
@@ -103,7 +110,7 @@ class Sweeper {
         named_gone_.push_back(*digest);
         continue;
       }
-      if (digest) roots_.push_back(*digest);
+      if (digest) (request_.gone.contains(*digest) ? resting_ : roots_).push_back(*digest);
       kept.push_back(entry);
     }
     if (kept.size() == index["manifests"].size() || !request_.act) return;
@@ -134,6 +141,22 @@ class Sweeper {
         if (!error) bytes += size;
       }
       swept_.of_gone[digest] = bytes;
+    }
+  }
+
+  bool is_young(const Digest& digest) const {
+    const auto time = changed(store_.path_of(digest));
+    return time && *time + request_.young > request_.now;
+  }
+
+  // What is too young to go is needed as it is, and counted as what may go later.
+  void rest() {
+    const std::set<Digest> needed = marked_;
+    for (const Digest& root : resting_) mark(root);
+    for (const Digest& digest : marked_) {
+      std::error_code error;
+      const auto size = std::filesystem::file_size(store_.path_of(digest), error);
+      if (!error && !needed.contains(digest)) swept_.young_bytes += size;
     }
   }
 
@@ -209,6 +232,7 @@ class Sweeper {
   std::set<Digest> gone_;
   std::vector<Digest> named_gone_;
   std::vector<Digest> roots_;
+  std::vector<Digest> resting_;  // they shall go, and are too young
   std::set<Digest> marked_;
   std::set<Digest> noted_;  // named by young notes
   Swept swept_;
@@ -218,6 +242,15 @@ class Sweeper {
 
 Swept sweep(const Store& store, const SweepRequest& request) {
   return with_context("sweeping the store", [&] { return Sweeper(store, request).run(); });
+}
+
+void unname(const Store& store, const std::set<Digest>& manifests) {
+  SweepRequest request;
+  request.gone = manifests;
+  request.now = host::SystemClock().now();
+  request.young = Duration(0);
+  request.act = true;
+  Sweeper(store, request).unname();
 }
 
 }  // namespace kiln::store

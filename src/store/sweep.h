@@ -14,7 +14,9 @@
 namespace kiln::store {
 
 struct SweepRequest {
-  // Manifests that index.json shall not name any more; what has one of them as its subject goes too.
+  // Manifests that index.json shall not name any more; what has one of them as its subject goes too. One that is young
+  // stays named: somebody has just baked or pulled it again, and has not told the catalog yet.
+  std::set<Digest> gone;
   std::set<Digest> gone;
   host::Path layer_notes;     // a folder of files "<digest> <size>": a bake's notes of layers; empty: none
   host::Path layer_contents;  // a folder of files named by a layer's digest, which go with it; empty: none
@@ -32,5 +34,8 @@ struct Swept {
 };
 
 Swept sweep(const Store& store, const SweepRequest& request);
+
+// index.json names these manifests, and what speaks about them, no more; their bytes go with a later sweep.
+void unname(const Store& store, const std::set<Digest>& manifests);
 
 }  // namespace kiln::store

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "host/clock.h"
+#include "store/lease.h"
 
 namespace kiln::store {
 namespace {
@@ -95,7 +96,42 @@ TEST_F(SweepTest, WhatIsYoungStays) {
   EXPECT_EQ(swept.bytes, 0u);
   EXPECT_GT(swept.young_bytes, 0u);
   EXPECT_TRUE(store_.has(sha256("one")));
-  EXPECT_TRUE(store_.images().empty());
+  // Named still: a bake beside the sweep may just have made it again.
+  EXPECT_EQ(store_.images(), std::vector<Digest>{gone});
+  store_.verify(store_.image(gone));
+}
+
+TEST_F(SweepTest, AnImageThatWasMadeAgainKeepsItsOldLayers) {
+  const Digest again = image("web", {"base", "one"});
+  age_blobs();
+  ASSERT_TRUE(renew(store_, again));  // as a bake or a pull does
+  EXPECT_EQ(run({again}).bytes, 0u);
+  store_.verify(store_.image(again));
+}
+
+TEST_F(SweepTest, WhatIsUnnamedGoesWithWhatSpeaksAboutIt) {
+  const Digest kept = image("web", {"one"}), refused = image("web", {"two"});
+  store_.add_artifact(refused, "test/sbom", {{store_.put("sbom"), 4, "text/plain"}}, {});
+  unname(store_, {refused});
+  EXPECT_EQ(store_.images(), std::vector<Digest>{kept});
+  EXPECT_TRUE(store_.artifacts_of(refused).empty());
+  age_blobs();
+  run({});
+  EXPECT_FALSE(store_.has(sha256("sbom")));
+  EXPECT_FALSE(store_.has(refused));
+}
+
+TEST_F(SweepTest, ALeaseCountsAsLongAsItsProcessLives) {
+  const Digest digest = image("web", {"one"});
+  {
+    const Lease lease(store_, digest, "kiln push web@1"), second(store_, digest, "the same once more");
+    EXPECT_EQ(leases(store_).size(), 2u);
+    EXPECT_EQ(leases(store_).at(0).image, digest);
+  }
+  EXPECT_TRUE(leases(store_).empty());
+  host::make_folders(folder_.path() / "store/leases" / ("999999999.1-" + digest.hex() + "-XXXXXX"));
+  EXPECT_TRUE(leases(store_).empty());
+  EXPECT_TRUE(host::list_folder(folder_.path() / "store/leases").empty());
 }
 
 TEST_F(SweepTest, AYoungNoteKeepsItsLayerAndAnOldOneGoesWithIt) {

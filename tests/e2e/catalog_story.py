@@ -1,44 +1,20 @@
 """The catalog on real instances: channels by rules, revoke, gc that frees what nobody needs, undo, and a ledger that was lost."""
 import json
-import os
 import pathlib
 import shutil
-import time
 import unittest
 
 import world
-
-
-def own_store(kiln: world.Kiln) -> None:
-    """Gives the home a store of its own, with the layers that the shared cache has: what gc deletes is nobody else's."""
-    for shared in ("cache", "store"):
-        (kiln.home / shared).unlink()
-    shutil.copytree(world.CACHE / "cache", kiln.home / "cache")
-    blobs = kiln.home / "store/blobs/sha256"
-    blobs.mkdir(parents=True)
-    for note in (kiln.home / "cache/layers").glob("*"):
-        name = note.read_text().split()[0].removeprefix("sha256:")
-        blob = world.CACHE / "store/blobs/sha256" / name
-        if blob.exists() and not (blobs / name).exists():
-            os.link(blob, blobs / name)
 
 
 def bytes_of(folder: pathlib.Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def age(folder: pathlib.Path) -> None:
-    """Two days older: a sweep lets what is young be."""
-    old = time.time() - 2 * 86400
-    for path in folder.rglob("*"):
-        if path.is_file():
-            os.utime(path, (old, old))
-
-
 class Catalog(world.Story):
     def setUp(self) -> None:
         super().setUp()
-        own_store(self.kiln)
+        world.own_store(self.kiln)
         self.kiln.edit("kiln.yaml", "size: 4", "size: 1")
 
     def refuse(self, status: int, *words: str) -> str:
@@ -168,8 +144,8 @@ class Catalog(world.Story):
         self.assertEqual(self.state_of(ami), "available")
         self.assertIn("was not put aside", self.refuse(1, "gc", "--undo", "1.2.0"))
 
-        age(kiln.home / "store")
-        age(kiln.home / "cache")
+        world.age(kiln.home / "store")
+        world.age(kiln.home / "cache")
         size = bytes_of(kiln.home / "store/blobs")
         done = kiln.json("gc", *rules, "--grace", "0s", "--yes")
         self.assertGreater({one["image"]: one for one in done["images"]}["web@1.2.0"]["frees_bytes"], 0)

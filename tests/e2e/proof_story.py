@@ -243,6 +243,46 @@ class Proof(world.Story):
         self.assertEqual(result.returncode, 2, result.stdout)
         self.assertIn("policy.yaml:2:1: unknown key 'signed-by'", result.stderr)
 
+    def test_only_what_is_signed_is_deployed_where_kiln_yaml_asks_for_it(self) -> None:
+        self.kiln.edit("kiln.yaml", "size: 4", "size: 1")
+        self.kiln.edit("kiln.yaml", "deploy:\n", "deploy:\n  requires: [signed]\n")
+        self.kiln.run("region", "start", "--port", "0")
+        self.kiln.run("bake")
+
+        def refuse(*words: str) -> str:
+            result = self.kiln.run(*words, check=False)
+            self.assertEqual(result.returncode, 1, result.stdout + result.stderr)
+            self.assertIn("web@1.0.0 is not deployed: kiln.yaml asks for 'signed'", result.stderr)
+            return result.stderr
+
+        # No key is trusted; then one that has not signed; then a signature of a key that nobody trusts.
+        self.assertIn("no key is trusted here", refuse("deploy"))
+        self.kiln.run("keys", "new", "release")
+        self.assertIn("none of the 1 keys", refuse("plan"))
+        self.assertIn("kiln sign web@1.0.0", refuse("deploy"))
+        stranger = self.kiln.home / "stranger.pem"
+        subprocess.run(["openssl", "genpkey", "-algorithm", "ED25519", "-out", stranger], check=True, capture_output=True)
+        self.kiln.run("sign", "web@1.0.0", "--key", str(stranger))
+        refuse("deploy")
+        self.assertEqual([entry for entry in self.kiln.json("ledger")["entries"] if entry["kind"].startswith("deployment")], [])
+
+        self.kiln.run("sign", "web@1.0.0", "--key", str(self.kiln.home / "keys/release.pem"))
+        self.kiln.run("plan")
+        self.kiln.run("deploy")
+        # What was signed and whose signature was taken away since is refused like what never was; so is an altered one.
+        index = self.kiln.home / "store/index.json"
+        before = index.read_text()
+        self.without("application/vnd.dev.cosign.artifact.sig.v1+json")
+        refuse("plan")
+        index.write_text(before)
+        self.kiln.run("plan")
+        for entry in self.entries("application/vnd.dev.cosign.artifact.sig.v1+json"):
+            self.replace(self.blob_of(entry), lambda content: content.replace(b"1.0.0", b"1.0.1"))
+        refuse("plan")
+        # An environment says for itself what it asks for.
+        self.kiln.edit("kiln.yaml", "local: {endpoint: local}", "local: {endpoint: local, deploy: {requires: []}}")
+        self.kiln.run("plan")
+
     def test_a_key_that_cannot_sign_changes_nothing(self) -> None:
         rsa = self.kiln.home / "rsa.pem"
         subprocess.run(["openssl", "genpkey", "-algorithm", "RSA", "-out", rsa], check=True, capture_output=True)

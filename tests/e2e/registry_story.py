@@ -1,128 +1,19 @@
 """Debian's docker-registry and skopeo, which nobody here wrote: images go up, come down, and are the same."""
 import base64
-import http.server
+import hashlib
 import json
 import os
 import pathlib
-import re
+import shutil
 import signal
-import socket
 import subprocess
-import threading
-import time
 import unittest
-import urllib.error
 import urllib.request
 
 import world
+from registries import ConnectProxy, Gate, Registry, TokenService, certificate
 
 SKOPEO = ["skopeo", "--insecure-policy"]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-class Registry:
-    """docker-registry on loopback, for the length of a test."""
-
-    def __init__(self, folder: pathlib.Path, http_extra: str = "", auth: str = "") -> None:
-        self.port = free_port()
-        self.name = f"127.0.0.1:{self.port}"
-        self.log = folder / f"registry-{self.port}.log"
-        config = folder / f"registry-{self.port}.yml"
-        config.write_text(f"version: 0.1\nlog: {{level: info}}\nstorage:\n  filesystem: {{rootdirectory: {folder}/data-{self.port}}}\n"
-                          f"  delete: {{enabled: true}}\nhttp:\n  addr: {self.name}\n  secret: one\n{http_extra}{auth}")
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(["docker-registry", "serve", str(config)], stdin=subprocess.DEVNULL, stdout=log,
-                                            stderr=subprocess.STDOUT)
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
-            if self.process.poll() is not None:
-                break
-            time.sleep(0.02)
-        raise AssertionError(f"docker-registry does not answer\n{self.log.read_text()[-3000:]}")
-
-    def requests(self, beginning: str) -> int:
-        return len(re.findall(rf'"{beginning}', self.log.read_text()))
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.wait()
-
-
-class Gate:
-    """A proxy before a registry: counts the bytes of bodies each way, and stops for good where it is told to."""
-
-    def __init__(self, target: int) -> None:
-        self.target = target
-        self.port = free_port()
-        self.name = f"127.0.0.1:{self.port}"
-        self.up = self.down = 0
-        self.stop_up: int | None = None    # before the PATCH that would go beyond so many bytes
-        self.stop_down: int | None = None  # in the middle of a blob
-        self.stopped = threading.Event()
-        gate = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def log_message(self, *_) -> None:
-                pass
-
-            def forward(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                if gate.stop_up is not None and gate.up + len(body) > gate.stop_up:
-                    gate.stopped.set()
-                    self.rfile.read(1)  # until the other side is gone
-                    return
-                gate.up += len(body)
-                request = urllib.request.Request(f"http://127.0.0.1:{gate.target}{self.path}", method=self.command,
-                                                 data=body if self.command in ("POST", "PUT", "PATCH") else None,
-                                                 headers={k: v for k, v in self.headers.items() if k != "Content-Length"})
-                try:
-                    answer = urllib.request.urlopen(request, timeout=60)
-                except urllib.error.HTTPError as error:
-                    answer = error
-                self.send_response_only(answer.status)
-                for name, value in answer.headers.items():
-                    if name.lower() not in ("connection", "transfer-encoding"):
-                        self.send_header(name, value)
-                if self.command == "HEAD" or "Content-Length" in answer.headers or answer.status == 204:
-                    self.end_headers()
-                else:
-                    self.send_header("Connection", "close")
-                    self.end_headers()
-                while self.command != "HEAD" and (piece := answer.read(1 << 16)):
-                    if gate.stop_down is not None and gate.down > gate.stop_down:
-                        gate.stopped.set()
-                        self.rfile.read(1)
-                        break
-                    self.wfile.write(piece)
-                    if "/blobs/" in self.path:
-                        gate.down += len(piece)
-                answer.close()
-
-            do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = forward
-
-        class Server(http.server.ThreadingHTTPServer):
-            daemon_threads = True
-
-            def handle_error(self, *_) -> None:
-                pass  # the other side was killed: that is what the test does
-
-        self.server = Server(("127.0.0.1", self.port), Handler)
-        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
-        self.thread.start()
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
 
 
 class Registries(world.Story):
@@ -168,12 +59,20 @@ class Registries(world.Story):
         self.assertEqual((again["bytes_moved"], again["bytes_there"]), (0, again["bytes_total"]))
         self.assertEqual([registry.requests(verb) for verb in ("PUT", "POST", "PATCH")], writes)
 
+        # The registry is one more place where the image is.
+        listed = self.said("images")["images"][0]["copies"]
+        self.assertEqual([copy["reference"] for copy in listed], [f"{place}:1.0.0"])
+        self.assertIn(f"{place}:1.0.0", self.kiln.run("show", "web@1.0.0").stdout)
+
         # Into an empty home: the same image under the same name, which a region could run.
         other = self.elsewhere()
         pulled = self.said("pull", f"{place}:1.0.0", env=other)
         self.assertEqual(pulled["digest"], self.image["digest"])
-        self.assertEqual(pulled["images"], [{"app": "web", "version": "1.0.0"}])
+        self.assertEqual(pulled["images"], [{"app": "web", "version": "1.0.0", "signed_by": []}])
         listed = self.said("images", env=other)["images"]
+        self.assertEqual(listed[0]["imported_from"], f"{place}:1.0.0@{self.image['digest']}")
+        kinds = [entry["kind"] for entry in self.said("ledger", env=other)["entries"]]
+        self.assertEqual(kinds, ["image.imported"])
         self.assertEqual([(one["version"], one["digest"]) for one in listed], [("1.0.0", self.image["digest"])])
         gets = registry.requests("GET /v2/team/web/blobs/")
         self.assertEqual(self.said("pull", f"{place}:1.0.0", env=other)["bytes_moved"], 0)
@@ -240,10 +139,7 @@ class Registries(world.Story):
         self.assertEqual(os.listdir(pathlib.Path(other["KILN_HOME"]) / "store/transfers/incoming"), [])
 
     def test_passwords_and_certificates(self) -> None:
-        ca, key = self.folder / "ca.pem", self.folder / "ca.key"
-        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-                        "-subj", "/CN=a registry of this test", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", ca],
-                       check=True, capture_output=True)
+        ca, key = certificate(self.folder, "registry", "IP:127.0.0.1")
         passwords = self.folder / "htpasswd"
         passwords.write_text(subprocess.run(["htpasswd", "-nbB", "ana", "secret"], check=True, capture_output=True,
                                             text=True).stdout)
@@ -269,6 +165,190 @@ class Registries(world.Story):
         self.skopeo("login", "--authfile", str(login), "--tls-verify=false", "-u", "ana", "-p", "secret", registry.name)
         self.assertEqual(self.said(*push, env=trusted)["digest"], self.image["digest"])
         self.assertEqual(self.said("pull", place, "--ca-file", str(ca), env=who | self.elsewhere())["digest"], self.image["digest"])
+
+    def test_who_signed_an_image_is_found_out_where_it_arrives(self) -> None:
+        registry = self.registry()
+        place = f"{registry.name}/team/web:1.0.0"
+        for name in ("ours", "theirs"):
+            self.kiln.run("keys", "new", name)
+        keys = self.kiln.home / "keys"
+        ours = self.said("keys", "show", "ours")["id"]
+        self.said("push", "web@1.0.0", place)
+        insists = ("pull", place, "--key")
+
+        # Nobody has signed it, or somebody else: nothing is named, nothing is in the catalog.
+        for signer, says in ((None, "nobody has signed it"), ("theirs", "not by key")):
+            if signer:
+                self.said("sign", "web@1.0.0", "--key", str(keys / f"{signer}.pem"))
+                self.said("push", "web@1.0.0", place)
+            home = self.elsewhere(f"refuses {signer}")
+            refused = self.kiln.run(*insists, str(keys / "ours.pub"), check=False, env=home)
+            self.assertEqual(refused.returncode, 6, refused.stdout + refused.stderr)
+            self.assertIn(says, refused.stdout)
+            self.assertEqual(self.said("images", env=home)["images"], [])
+            index = json.loads((pathlib.Path(home["KILN_HOME"]) / "store/index.json").read_text())
+            self.assertEqual(index["manifests"], [])
+
+        # Signed by the key that is asked for: all that is said about it came along and holds.
+        self.said("sign", "web@1.0.0", "--key", str(keys / "ours.pem"))
+        self.said("push", "web@1.0.0", place)
+        home = self.elsewhere()
+        pulled = self.said(*insists, str(keys / "ours.pub"), env=home)
+        self.assertEqual(pulled["images"], [{"app": "web", "version": "1.0.0", "signed_by": [ours]}])
+        self.assertEqual(self.said("images", env=home)["images"][0]["signed_by"], [ours])
+        self.assertTrue(self.said("verify", "web@1.0.0", "--key", str(keys / "ours.pub"), env=home)["passed"])
+        sbom = self.kiln.run("sbom", "web@1.0.0", env=home).stdout
+        self.assertEqual(sbom, self.kiln.run("sbom", "web@1.0.0").stdout)
+
+        usage = self.kiln.run("pull", place, "--no-referrers", "--key", str(keys / "ours.pub"), check=False, env=home)
+        self.assertEqual(usage.returncode, 2)
+
+        # A mirror brings the tag along in which cosign looks; so cosign, or who does what it does, finds both signatures.
+        second = self.registry()
+        self.said("mirror", f"{registry.name}/team/web", f"{second.name}/far/web", "--all-tags")
+        for where in (f"{registry.name}/team/web", f"{second.name}/far/web"):
+            for name in ("ours", "theirs"):
+                self.verify_as_cosign_does(where, "1.0.0", keys / f"{name}.pub")
+
+    def get(self, place: str, kind: str, reference: str) -> bytes:
+        registry, _, repository = place.partition("/")
+        request = urllib.request.Request(f"http://{registry}/v2/{repository}/{kind}/{reference}",
+                                         headers={"Accept": "application/vnd.oci.image.manifest.v1+json"})
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.read()
+
+    def verify_as_cosign_does(self, place: str, tag: str, key: pathlib.Path) -> None:
+        """cosign's SIGNATURE_SPEC.md step by step, the signature itself checked by openssl; and cosign, where there is one."""
+        digest = "sha256:" + hashlib.sha256(self.get(place, "manifests", tag)).hexdigest()
+        manifest = json.loads(self.get(place, "manifests", digest.replace(":", "-") + ".sig"))
+        self.assertEqual(manifest["config"]["mediaType"], "application/vnd.oci.image.config.v1+json")
+        config = json.loads(self.get(place, "blobs", manifest["config"]["digest"]))
+        self.assertEqual(config["rootfs"]["diff_ids"], [layer["digest"] for layer in manifest["layers"]])
+        held = 0
+        for layer in manifest["layers"]:
+            self.assertEqual(layer["mediaType"], "application/vnd.dev.cosign.simplesigning.v1+json")
+            payload, signature = self.folder / "payload", self.folder / "signature"
+            payload.write_bytes(self.get(place, "blobs", layer["digest"]))
+            signature.write_bytes(base64.b64decode(layer["annotations"]["dev.cosignproject.cosign/signature"]))
+            critical = json.loads(payload.read_bytes())["critical"]
+            self.assertEqual(critical["type"], "cosign container image signature")
+            self.assertEqual(critical["image"]["docker-manifest-digest"], digest)
+            result = subprocess.run(["openssl", "dgst", "-sha256", "-verify", key, "-signature", signature, payload],
+                                    capture_output=True)
+            held += result.returncode == 0
+        self.assertEqual(held, 1, f"of {len(manifest['layers'])} signatures one is that key's")
+        cosign = os.environ.get("KILN_TEST_COSIGN") or shutil.which("cosign")
+        for more in ([], ["--experimental-oci11"]) if cosign else ():
+            result = subprocess.run([cosign, "verify", "--key", key, "--insecure-ignore-tlog=true", "--allow-http-registry", *more,
+                                     f"{place}:{tag}"], capture_output=True, text=True)
+            self.assertEqual(result.returncode, 0, result.stderr)
+            self.assertIn(digest, result.stdout)
+
+    def test_folders_that_skopeo_reads_and_writes(self) -> None:
+        registry = self.registry()
+        place, folder = f"{registry.name}/team/web", self.folder / "images"
+        self.said("push", "web@1.0.0", f"oci:{folder}:web")
+        raw = self.skopeo("inspect", "--raw", f"oci:{folder}:web").stdout
+        self.assertEqual("sha256:" + hashlib.sha256(raw.encode()).hexdigest(), self.image["digest"])
+        self.skopeo("copy", "-q", "--dest-tls-verify=false", f"oci:{folder}:web", f"docker://{place}:skopeo")
+        self.skopeo("copy", "-q", "--src-tls-verify=false", f"docker://{place}:skopeo", f"oci:{self.folder}/theirs:web")
+
+        # Out of a folder, past the store; what skopeo's lacks is only what is said about the image.
+        pushed = self.said("push", f"oci:{self.folder}/theirs:web", f"{place}:again", env=self.elsewhere("past"))
+        self.assertEqual((pushed["digest"], pushed["bytes_moved"], pushed["referrers"]), (self.image["digest"], 0, []))
+        self.assertEqual(self.blobs(self.elsewhere("past")), {})
+        ours = self.said("push", f"oci:{folder}:web", f"{place}:ours", env=self.elsewhere("past"))
+        self.assertGreater(len(ours["referrers"]), 0)
+        back = self.said("pull", f"{place}:ours", f"oci:{self.folder}/back", env=self.elsewhere("past"))
+        self.assertEqual(back["folder"], f"oci:{self.folder}/back:ours")
+        self.assertEqual(self.blobs(self.elsewhere("past")), {})
+
+        # Into store and catalog, by its name; from a folder of one image without one.
+        home = self.elsewhere()
+        pulled = self.said("pull", f"oci:{self.folder}/back", env=home)
+        self.assertEqual([image["version"] for image in pulled["images"]], ["1.0.0"])
+        self.assertTrue(self.said("images", env=home)["images"][0]["imported_from"].startswith(f"oci:{self.folder}/back@sha256:"))
+        self.kiln.run("show", "web@1.0.0", env=home)
+        for words, code, text in ((("pull", f"oci:{folder}:wep"), 1, "web"), (("pull", "oci:nowhere"), 2, "index.json"),
+                                  (("push", "web@1.0.0", f"oci:{self.kiln.app}:x"), 2, "is not empty"),
+                                  (("push", f"oci:{folder}", f"oci:{self.folder}/y"), 2, "skopeo copy")):
+            result = self.kiln.run(*words, check=False)
+            self.assertEqual(result.returncode, code, f"{words}: {result.stderr}")
+            self.assertIn(text, result.stderr)
+
+    def test_the_registry_itself_checks_the_token(self) -> None:
+        tokens = TokenService(self.folder, {"ana": "secret"})
+        self.addCleanup(tokens.close)
+        registry = self.registry(auth=tokens.auth())
+        place, public = f"{registry.name}/team/web:1", f"{registry.name}/public/web:1"
+        login = self.folder / "auth.json"
+        who = {"REGISTRY_AUTH_FILE": str(login)}
+
+        # A token that grants nothing is what somebody without a name gets.
+        anonymous = self.kiln.run("push", "web@1.0.0", place, check=False, env=who)
+        self.assertEqual(anonymous.returncode, 1)
+        self.assertIn("without credentials", anonymous.stderr)
+        self.assertEqual(tokens.issued[-1]["access"][0]["actions"], [])
+        login.write_text(json.dumps({"auths": {registry.name: {"auth": base64.b64encode(b"ana:wrong").decode()}}}))
+        wrong = self.kiln.run("push", "web@1.0.0", place, check=False, env=who)
+        self.assertEqual(wrong.returncode, 1)
+        self.assertIn("wrong user or password", wrong.stderr)
+        login.write_text(json.dumps({"auths": {registry.name: {"auth": base64.b64encode(b"ana:secret").decode()}}}))
+        tokens.issued.clear()
+        for target in (place, public):
+            self.assertEqual(self.said("push", "web@1.0.0", target, env=who)["digest"], self.image["digest"])
+        # One for each set of scopes, and for each blob that was under way when there was none yet; not one for each request.
+        self.assertLess(len(tokens.issued), 12)
+        self.assertGreater(registry.requests(""), 4 * len(tokens.issued))
+        self.assertEqual({claims["sub"] for claims in tokens.issued}, {"ana"})
+
+        # What is public comes without a name; what is not, with one.
+        home = self.elsewhere()
+        self.assertEqual(self.said("pull", public, env=home)["digest"], self.image["digest"])
+        self.assertEqual(self.kiln.run("pull", place, check=False, env=home).returncode, 1)
+        self.assertEqual(self.said("pull", place, env=home | who)["digest"], self.image["digest"])
+
+        # A token that somebody else has signed is worth nothing there, and Kiln does not ask for ever.
+        other = self.folder / "other"
+        other.mkdir()
+        tokens.certificate, tokens.key = certificate(other, "tokens", "DNS:tokens.test", "rsa")
+        tokens.issued.clear()
+        forged = self.kiln.run("push", "web@1.0.0", f"{registry.name}/team/again:1", check=False, env=who)
+        self.assertEqual(forged.returncode, 1)
+        self.assertIn("invalid token", forged.stderr)
+        self.assertLess(len(tokens.issued), 4)
+
+    def test_a_proxy_is_asked_for_all_but_what_is_near(self) -> None:
+        pem, key = certificate(self.folder, "registry", "DNS:registry.test")
+        registry = self.registry(http_extra=f"  tls: {{certificate: {pem}, key: {key}}}\n")
+        # Only the proxy knows where that name leads.
+        proxy = ConnectProxy({"registry.test:443": registry.port})
+        self.addCleanup(proxy.close)
+        way = {"HTTPS_PROXY": proxy.address, "NO_PROXY": "", "KILN_REGISTRY_CA": str(pem)}
+        place = "registry.test/team/web:1"
+        self.assertEqual(self.said("push", "web@1.0.0", place, env=way)["digest"], self.image["digest"])
+        pulled = self.said("pull", place, env=way | self.elsewhere())
+        self.assertEqual(pulled["digest"], self.image["digest"])
+        self.assertEqual(set(proxy.asked), {"CONNECT registry.test:443"})
+
+        # NO_PROXY names it, or a domain above it: then the proxy is not asked, and nobody else knows the name.
+        for near in ("registry.test", ".test", "*"):
+            proxy.asked.clear()
+            direct = self.kiln.run("pull", place, check=False, env=way | self.elsewhere("near") | {"NO_PROXY": near})
+            self.assertEqual(direct.returncode, 1)
+            self.assertEqual(proxy.asked, [], near)
+        # Loopback is never asked for through a proxy.
+        plain = self.registry()
+        self.said("push", "web@1.0.0", f"{plain.name}/team/web:1", env=way | {"HTTP_PROXY": proxy.address, "http_proxy": proxy.address})
+        self.assertEqual(proxy.asked, [])
+        # A proxy that refuses, and one that is not there, are named as what stands in the way.
+        refused = self.kiln.run("pull", "elsewhere.test/team/web:1", check=False, env=way | self.elsewhere("far"))
+        self.assertEqual(refused.returncode, 1)
+        self.assertRegex(refused.stderr, "403.*(\n.*)*proxy")
+        nobody = self.kiln.run("pull", place, check=False,
+                               env=way | self.elsewhere("far") | {"HTTPS_PROXY": "http://127.0.0.1:1"})
+        self.assertEqual(nobody.returncode, 1)
+        self.assertIn("proxy", nobody.stderr)
 
     def test_a_mistake_is_named_and_changes_nothing(self) -> None:
         registry = self.registry()

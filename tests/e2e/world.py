@@ -111,6 +111,28 @@ class Kiln:
         return left
 
 
+def own_store(kiln: Kiln) -> None:
+    """Gives the home a store of its own, with the layers that the shared cache has: what gc deletes is nobody else's."""
+    for shared in ("cache", "store"):
+        (kiln.home / shared).unlink()
+    shutil.copytree(CACHE / "cache", kiln.home / "cache")
+    blobs = kiln.home / "store/blobs/sha256"
+    blobs.mkdir(parents=True)
+    for note in (kiln.home / "cache/layers").glob("*"):
+        name = note.read_text().split()[0].removeprefix("sha256:")
+        blob = CACHE / "store/blobs/sha256" / name
+        if blob.exists() and not (blobs / name).exists():
+            os.link(blob, blobs / name)
+
+
+def age(folder: pathlib.Path) -> None:
+    """Two days older: a sweep lets what is young be."""
+    old = time.time() - 2 * 86400
+    for path in folder.rglob("*"):
+        if path.is_file():
+            os.utime(path, (old, old))
+
+
 def mounts(below: str) -> list[str]:
     """The mount points whose line names `below`."""
     return [line.split()[1] for line in pathlib.Path("/proc/mounts").read_text().splitlines() if below in line]

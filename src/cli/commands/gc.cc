@@ -13,6 +13,8 @@
 #include "cli/places.h"
 #include "cli/way_back.h"
 #include "host/lock.h"
+#include "registry/waypoints.h"
+#include "store/lease.h"
 #include "store/store.h"
 #include "store/sweep.h"
 #include "wire/ec2.h"
@@ -115,26 +117,30 @@ class Collection {
         store_(context.store_folder()),
         places_(look_at_places(context)),
         rest_(rules.grace) {
-    facts_.view = catalog_.view();
-    facts_.now = context.clock.now();
     facts_.not_reached = places_.not_reached;
+    facts_.view = catalog_.view();
     for (const std::string& other : other_regions(context)) facts_.not_reached.push_back(other);
     for (const Place& place : places_.reached) {
-      for (auto& reference : References(place, facts_.view).all()) facts_.references.push_back(std::move(reference));
+      for (auto& reference : References(place, facts_.view).all()) at_places_.push_back(std::move(reference));
     }
-    for (const Kept& kept : kept_by_deployments(ledger_)) facts_.references.push_back({kept.digest, kept.why});
+    look_here();
     verdicts_ = catalog::plan_gc(facts_, rules);
     swept_ = sweep(false);
+    transfers_ = registry::Waypoints(store_).sweep(facts_.now, false);
   }
 
   void act() {
-    for (const catalog::Verdict& verdict : verdicts_) {
-      if (verdict.fate == Fate::put_aside) put_aside(verdict);
+    for (catalog::Verdict& verdict : verdicts_) {
+      if (verdict.fate == Fate::put_aside && claim(verdict)) disable_amis(verdict.image);
+      // A run that was killed may have left them as they were.
+      if (verdict.fate == Fate::wait) disable_amis(verdict.image);
     }
-    for (const catalog::Verdict& verdict : verdicts_) {
-      if (verdict.fate == Fate::remove) remove(verdict);
+    for (catalog::Verdict& verdict : verdicts_) {
+      if (verdict.fate == Fate::remove && claim(verdict)) remove(verdict);
     }
+    look_here();
     swept_ = sweep(true);
+    transfers_ = registry::Waypoints(store_).sweep(context_.clock.now(), true);
   }
 
   void undo(const std::string& reference) {
@@ -157,8 +163,9 @@ class Collection {
 
   void report(bool done) const {
     for (const catalog::Verdict& verdict : verdicts_) {
-      say(fmt::format("{:<9} {:<24} {:>8}  {}{}", to_string(verdict.fate), verdict.image.name(),
+      say(fmt::format("{:<9} {:<24} {:>8}  {}{}{}", to_string(verdict.fate), verdict.image.name(),
                       verdict.fate == Fate::remove ? format_bytes(bytes_of(verdict.image)) : "-", verdict.why,
+                      goes(verdict) ? in_registries(verdict.image) : "",
                       verdict.fate == Fate::remove ? in_aws(verdict.image) : ""));
     }
     say(fmt::format(
@@ -166,9 +173,12 @@ class Collection {
         swept_.young_bytes == 0
             ? ""
             : fmt::format("; {} more, unless they are used, when they have rested", format_bytes(swept_.young_bytes))));
+    if (transfers_.files > 0) {
+      say(fmt::format("{} {} in {} files of transfers that nobody goes on with", done ? "freed" : "would free",
+                      format_bytes(transfers_.bytes), transfers_.files));
+    }
     for (const std::string& place : facts_.not_reached) talk("  not reached, so what is placed stays: " + place);
-    if (!done && std::ranges::any_of(
-                     verdicts_, [](const auto& v) { return v.fate == Fate::put_aside || v.fate == Fate::remove; })) {
+    if (!done && std::ranges::any_of(verdicts_, goes)) {
       talk("  nothing was changed; next: kiln gc --yes");
     }
   }
@@ -181,13 +191,16 @@ class Collection {
                         {"fate", to_string(verdict.fate)},
                         {"why", verdict.why},
                         {"frees_bytes", verdict.fate == Fate::remove ? bytes_of(verdict.image) : 0},
-                        {"amis", amis_json(verdict.image)}});
+                        {"amis", amis_json(verdict.image)},
+                        {"copies", copies_json(verdict.image)}});
     }
     return {{"done", done},
             {"images", images},
             {"freed_bytes", swept_.bytes},
             {"freed_blobs", swept_.blobs},
             {"young_bytes", swept_.young_bytes},
+            {"transfer_files", transfers_.files},
+            {"transfer_bytes", transfers_.bytes},
             {"not_reached", facts_.not_reached}};
   }
 
@@ -212,6 +225,23 @@ class Collection {
     return amis;
   }
 
+  static bool goes(const catalog::Verdict& verdict) {
+    return verdict.fate == Fate::put_aside || verdict.fate == Fate::remove;
+  }
+
+  static nlohmann::json copies_json(const catalog::Image& image) {
+    nlohmann::json copies = nlohmann::json::array();
+    for (const catalog::Copy& copy : image.copies) copies.push_back(cli::to_json(copy));
+    return copies;
+  }
+
+  // They are left alone: with them the image can be had back when it is gone here.
+  static std::string in_registries(const catalog::Image& image) {
+    std::string text;
+    for (const catalog::Copy& copy : image.copies) text += fmt::format("; {} stays", copy.reference);
+    return text;
+  }
+
   std::string in_aws(const catalog::Image& image) const {
     std::string text;
     for (const auto& ami : amis_json(image)) {
@@ -221,10 +251,36 @@ class Collection {
     return text;
   }
 
-  void put_aside(const catalog::Verdict& verdict) {
-    catalog_.record_standing(verdict.image, Standing::aside, verdict.why);
+  // What the ledger and the processes of this machine say. They are asked again before anything goes: who begins to use
+  // an image takes a lease or writes into the ledger before it looks whether it may.
+  void look_here() {
+    facts_.view = catalog_.view();
+    facts_.now = context_.clock.now();
+    facts_.references = at_places_;
+    for (const Kept& kept : kept_by_deployments(ledger_)) facts_.references.push_back({kept.digest, kept.why});
+    for (const store::Leased& leased : store::leases(store_)) {
+      facts_.references.push_back(
+          {leased.image, fmt::format("{} (process {}) uses it now", leased.what, leased.process.pid)});
+    }
+  }
+
+  // Says that it goes, and looks then whether somebody began to use it before that could be read; if so, it is kept.
+  bool claim(catalog::Verdict& verdict) {
+    const catalog::Image& image = verdict.image;
+    const bool fresh = image.standing != Standing::aside;
+    if (fresh) catalog_.record_standing(image, Standing::aside, verdict.why);
+    look_here();
+    const auto why = catalog::needed(facts_, image);
+    if (!why) return true;
+    if (fresh) catalog_.record_standing(image, image.standing, image.stood.why.empty() ? *why : image.stood.why);
+    verdict.fate = Fate::keep;
+    verdict.why = *why;
+    return false;
+  }
+
+  void disable_amis(const catalog::Image& image) {
     for (const Place& place : places_.reached) {
-      for (const fleet::OwnImage* own : place.amis_of(verdict.image)) {
+      for (const fleet::OwnImage* own : place.amis_of(image)) {
         if (own->state != "available") continue;
         ec2::DisableImageRequest request;
         request.image_id = own->ami;
@@ -234,10 +290,6 @@ class Collection {
   }
 
   void remove(const catalog::Verdict& verdict) {
-    // Also without a grace nobody deploys it any more while it goes.
-    if (verdict.image.standing != Standing::aside) {
-      catalog_.record_standing(verdict.image, Standing::aside, verdict.why);
-    }
     for (Place& place : places_.reached) {
       for (const fleet::OwnImage* own : place.amis_of(verdict.image)) {
         with_context(fmt::format("removing {} ({})", verdict.image.name(), own->ami), [&] {
@@ -267,12 +319,16 @@ class Collection {
     request.now = context_.clock.now();
     request.act = act;
     request.young_notes = rest_;
-    std::set<Digest> needed;
-    for (const catalog::Verdict& verdict : verdicts_) {
-      if (verdict.fate != Fate::remove) needed.insert(verdict.image.digest);
-    }
+    std::set<Digest> stays;
     for (const catalog::Image& image : facts_.view.images) {
-      if (!needed.contains(image.digest)) request.gone.insert(image.digest);
+      if (image.standing != Standing::gone) stays.insert(image.digest);
+    }
+    for (const catalog::Verdict& verdict : verdicts_) {
+      if (!act && verdict.fate == Fate::remove) stays.erase(verdict.image.digest);
+    }
+    for (const catalog::Reference& reference : facts_.references) stays.insert(reference.digest);
+    for (const catalog::Image& image : facts_.view.images) {
+      if (!stays.contains(image.digest)) request.gone.insert(image.digest);
     }
     return store::sweep(store_, request);
   }
@@ -282,10 +338,12 @@ class Collection {
   catalog::Catalog catalog_;
   store::Store store_;
   Places places_;
-  Duration rest_;  // of layers that only the bake cache knows
+  Duration rest_;                              // of layers that only the bake cache knows
+  std::vector<catalog::Reference> at_places_;  // what uses images there
   catalog::GcFacts facts_;
   std::vector<catalog::Verdict> verdicts_;
   store::Swept swept_;
+  registry::Waypoints::Swept transfers_;
 };
 
 Duration duration_of(const std::string& option, const std::string& text) {

@@ -20,6 +20,8 @@ nlohmann::json to_json(const catalog::Image& image, const std::vector<Running>& 
                           {"ami", placement.ami},
                           {"placed", format_iso8601(placement.placed)}});
   }
+  nlohmann::json copies = nlohmann::json::array();
+  for (const catalog::Copy& copy : image.copies) copies.push_back(cli::to_json(copy));
   return {{"app", image.app},
           {"version", image.version},
           {"digest", image.digest.str()},
@@ -34,7 +36,9 @@ nlohmann::json to_json(const catalog::Image& image, const std::vector<Running>& 
           {"tested", image.tests.empty() ? nlohmann::json() : nlohmann::json(image.tests.back().passed)},
           {"signed_by", image.signed_by},
           {"running", to_json(running)},
-          {"placements", placements}};
+          {"placements", placements},
+          {"copies", copies},
+          {"imported_from", image.imported_from}};
 }
 
 }  // namespace
@@ -61,13 +65,14 @@ int run_images(Context& context, const std::vector<std::string>& words) {
                      : fmt::format("no image of '{}' has been baked yet", app));
     return 0;
   }
-  say(fmt::format("{:<24} {:<12} {:<22} {:>8}  {:<8} {:<24} {:<10} {:>7}  {}", "IMAGE", "DIGEST", "AMI", "SIZE",
-                  "COMMIT", "BUILT", "STANDING", "RUNNING", "CHANNELS"));
+  say(fmt::format("{:<24} {:<12} {:<22} {:>8}  {:<8} {:<24} {:<10} {:>7} {:>6}  {}", "IMAGE", "DIGEST", "AMI", "SIZE",
+                  "COMMIT", "BUILT", "STANDING", "RUNNING", "COPIES", "CHANNELS"));
   for (const catalog::Image& image : images) {
-    say(fmt::format("{:<24} {:<12} {:<22} {:>8}  {:<8} {:<24} {:<10} {:>7}  {}", image.name(), image.digest.short_str(),
-                    image.placements.empty() ? "-" : image.placements.back().ami, format_bytes(image.size_bytes),
-                    image.commit.empty() ? "-" : image.commit.substr(0, 8), format_iso8601(image.built),
-                    to_string(image.standing), instances_of(running(places, image)), join(image.channels, " ")));
+    say(fmt::format("{:<24} {:<12} {:<22} {:>8}  {:<8} {:<24} {:<10} {:>7} {:>6}  {}", image.name(),
+                    image.digest.short_str(), image.placements.empty() ? "-" : image.placements.back().ami,
+                    format_bytes(image.size_bytes), image.commit.empty() ? "-" : image.commit.substr(0, 8),
+                    format_iso8601(image.built), to_string(image.standing), instances_of(running(places, image)),
+                    image.copies.size(), join(image.channels, " ")));
   }
   for (const std::string& place : places.not_reached) talk("  not reached: " + place);
   return 0;

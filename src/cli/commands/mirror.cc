@@ -6,7 +6,9 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "catalog/catalog.h"
 #include "cli/command.h"
+#include "cli/cosign_tag.h"
 #include "cli/registry_words.h"
 
 namespace kiln::cli {
@@ -21,6 +23,28 @@ std::vector<std::string> tags_to_copy(registry::Client& client, const registry::
   std::erase_if(tags, stands_for_referrers);
   if (tags.empty()) throw Error(ErrorCode::not_found, fmt::format("{}/{} has no tags", from.registry, from.repository));
   return tags;
+}
+
+// Where cosign looks for signatures by itself; most images have no such tag.
+void mirror_cosign_tag(registry::Client& from_client, const registry::Reference& from, registry::Client& to_client,
+                       const registry::Reference& to, const Digest& image, store::Store& store) {
+  registry::Reference source = from, target = to;
+  source.tag = target.tag = cosign_tag(image);
+  source.digest = Digest();
+  const auto there = from_client.has_manifest(source.repository, source.tag);
+  if (!there || to_client.has_manifest(target.repository, target.tag) == there) return;
+  registry::Options options;
+  options.referrers = false;
+  registry::mirror(from_client, source, to_client, target, store, options);
+}
+
+// What the catalog knows by that digest has one copy more.
+void record(Context& context, const Digest& digest, const registry::Reference& to) {
+  ledger::Ledger ledger(context.ledger_folder(), context.clock, context.actor());
+  catalog::Catalog catalog(ledger);
+  for (const catalog::Image& image : catalog.images()) {
+    if (image.digest == digest) catalog.record_pushed(image, to.str());
+  }
 }
 
 }  // namespace
@@ -56,6 +80,8 @@ int run_mirror(Context& context, const std::vector<std::string>& words) {
       TransferLine line(context, registry_words);
       moved = registry::mirror(from_client, source_tag, to_client, target, store, line.options());
     }
+    if (!registry_words.no_referrers) mirror_cosign_tag(from_client, from, to_client, to, moved.digest, store);
+    record(context, moved.digest, target);
     nlohmann::json object = to_json(moved);
     object["from"] = source_tag.str();
     object["to"] = target.str();

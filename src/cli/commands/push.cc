@@ -1,4 +1,4 @@
-// kiln push: an image of the store, and all that is said about it, into a registry.
+// kiln push: an image of the store or of a folder, and all that is said about it, into a registry or a folder.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -8,9 +8,12 @@
 #include "base/text.h"
 #include "catalog/catalog.h"
 #include "cli/command.h"
+#include "cli/cosign_tag.h"
 #include "cli/image_card.h"
 #include "cli/registry_words.h"
 #include "cli/session.h"
+#include "registry/layout.h"
+#include "store/lease.h"
 
 namespace kiln::cli {
 namespace {
@@ -23,57 +26,122 @@ std::optional<catalog::Image> find_image(Context& context, const catalog::Catalo
   return catalog.find(reference, in_app ? load_app(context).name : std::string());
 }
 
+void report(const RegistryWords& words, const std::string& what, const std::string& where,
+            const registry::Moved& moved) {
+  const std::string named = fmt::format("{}@{}", where, moved.digest.str());
+  if (words.json) {
+    nlohmann::json object = to_json(moved);
+    object["reference"] = named;
+    say_json(object);
+    return;
+  }
+  say(fmt::format("pushed {} to {}  {}", what, where, summary(moved, "sent")));
+  say(fmt::format("  {}", named));
+}
+
+// From the store, as the catalog calls it, into a registry or a folder.
+class Push {
+ public:
+  Push(Context& context, const RegistryWords& words, const std::string& name)
+      : context_(context),
+        words_(words),
+        ledger_(context.ledger_folder(), context.clock, context.actor()),
+        catalog_(ledger_),
+        store_(context.store_folder()),
+        image_(find_image(context, catalog_, name)),
+        digest_(image_ ? image_->digest : Digest::parse(name)),
+        // First the lease, then the look: gc beside us sees the one, or we see what it wrote.
+        lease_(store_, digest_, "kiln push " + name) {
+    if (image_) image_ = catalog_.find(image_->name());
+    if (image_ && image_->standing == catalog::Standing::aside) require_deployable(*image_);
+    if (image_) card_ = add_card(store_, *image_);
+  }
+
+  std::string name() const { return image_ ? image_->name() : digest_.short_str(); }
+  std::string tag() const { return image_ ? registry::to_tag(image_->version) : std::string(); }
+
+  registry::Moved to(const registry::Reference& there) {
+    registry::Client client(there.registry, words_.connect(), context_.clock, context_.random);
+    TransferLine line(context_, words_);
+    const registry::Moved moved = registry::push(store_, digest_, client, there, options(line));
+    if (!words_.no_referrers) write_cosign_tag(store_, digest_, client, there);
+    if (image_) catalog_.record_pushed(*image_, there.str());
+    return moved;
+  }
+
+  registry::Moved to(const registry::Layout& folder) {
+    TransferLine line(context_, words_);
+    return registry::push(store_, digest_, folder, options(line));
+  }
+
+ private:
+  // The same content may have other names here; those are nobody's business there.
+  registry::Options options(TransferLine& line) const {
+    registry::Options options = line.options();
+    options.goes = [this](const store::Artifact& artifact) {
+      return !image_ || artifact.artifact_type != kCardType || artifact.manifest == card_;
+    };
+    return options;
+  }
+
+  Context& context_;
+  const RegistryWords& words_;
+  ledger::Ledger ledger_;
+  catalog::Catalog catalog_;
+  store::Store store_;
+  std::optional<catalog::Image> image_;
+  Digest digest_;
+  store::Lease lease_;
+  Digest card_;
+};
+
+registry::Reference parse_target(const std::string& text) {
+  registry::Reference to = registry::parse_reference(text);
+  if (to.digest.empty()) return to;
+  throw Error(ErrorCode::usage, "a push goes to a tag, not to a digest", "Write REGISTRY/NAME:TAG.");
+}
+
+registry::Moved push_folder(Context& context, const RegistryWords& words, const registry::Layout& from,
+                            const registry::Reference& to) {
+  const store::Store store(context.store_folder());
+  registry::Client client(to.registry, words.connect(), context.clock, context.random);
+  TransferLine line(context, words);
+  return registry::push(from, client, to, store, line.options());
+}
+
 }  // namespace
 
 int run_push(Context& context, const std::vector<std::string>& words) {
   CLI::App parser;
   RegistryWords registry_words;
-  std::string image_name, destination;
+  std::string source, destination;
   registry_words.declare(parser);
-  parser.add_option("image", image_name)->required();
+  parser.add_option("image", source)->required();
   parser.add_option("destination", destination)->required();
   if (!parse(parser, "push", words)) return 0;
 
-  registry::Reference to = registry::parse_reference(destination);
-  if (!to.digest.empty()) {
-    throw Error(ErrorCode::usage, "a push goes to a tag, not to a digest", "Write REGISTRY/NAME:TAG.");
-  }
-  ledger::Ledger ledger(context.ledger_folder(), context.clock, context.actor());
-  const catalog::Catalog catalog(ledger);
-  store::Store store(context.store_folder());
-  const std::optional<catalog::Image> image = find_image(context, catalog, image_name);
-  const Digest digest = image ? image->digest : Digest::parse(image_name);
-  Digest card;
-  if (image) {
-    if (to.tag.empty()) to.tag = registry::to_tag(image->version);
-    card = add_card(store, *image);
-  }
+  const auto from = registry::parse_layout(source, context.folder);
+  auto folder = registry::parse_layout(destination, context.folder);
   context.watch_interrupts();
-  registry::Client client(to.registry, registry_words.connect(), context.clock, context.random);
-  registry::Moved moved;
-  {
-    TransferLine line(context, registry_words);
-    registry::Options options = line.options();
-    // The same content may have other names here; those are nobody's business there.
-    options.goes = [&](const store::Artifact& artifact) {
-      return !image || artifact.artifact_type != kCardType || artifact.manifest == card;
-    };
-    moved = registry::push(store, digest, client, to, options);
+  if (from && folder) {
+    throw Error(ErrorCode::usage, "a push goes from a folder to a registry, or from the store to a folder",
+                fmt::format("Copy folders with: skopeo copy {} {}", source, destination));
   }
-  if (image) {
-    ledger.append("image.pushed", image->app,
-                  {{"version", image->version}, {"digest", digest.str()}, {"reference", to.str()}});
+  if (from) {
+    registry::Reference to = parse_target(destination);
+    if (to.tag.empty()) to.tag = registry::to_tag(from->name);
+    report(registry_words, source, to.str(), push_folder(context, registry_words, *from, to));
+    return 0;
   }
-  registry::Reference named = to;
-  named.digest = digest;
-  if (registry_words.json) {
-    nlohmann::json object = to_json(moved);
-    object["reference"] = named.str();
-    say_json(object);
+  std::optional<registry::Reference> to;
+  if (!folder) to = parse_target(destination);
+  Push push(context, registry_words, source);
+  if (folder) {
+    if (folder->name.empty()) folder->name = push.tag();
+    report(registry_words, push.name(), folder->str(), push.to(*folder));
   } else {
-    say(fmt::format("pushed {} to {}  {}", image ? image->name() : digest.short_str(), to.str(),
-                    summary(moved, "sent")));
-    say(fmt::format("  {}", named.str()));
+    if (to->tag.empty()) to->tag = push.tag();
+    report(registry_words, push.name(), to->str(), push.to(*to));
   }
   return 0;
 }

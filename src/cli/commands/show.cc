@@ -51,7 +51,8 @@ json acts_of(ledger::Ledger& ledger, const catalog::Image& image) {
     const json body = json::parse(entry.body);
     if (body.value("digest", "") != image.digest.str()) continue;
     json act = {{"when", format_iso8601(entry.time)}, {"by", entry.actor}, {"what", entry.kind}};
-    for (const char* key : {"version", "channel", "from", "why", "step", "ami", "account", "region", "passed", "key"}) {
+    for (const char* key :
+         {"version", "channel", "from", "why", "step", "ami", "account", "region", "passed", "key", "reference"}) {
       if (body.contains(key)) act[key] = body[key];
     }
     acts.push_back(act);
@@ -85,6 +86,12 @@ json placements_of(const catalog::Image& image, const Places& places) {
   return placements;
 }
 
+json copies_of(const catalog::Image& image) {
+  json copies = json::array();
+  for (const catalog::Copy& copy : image.copies) copies.push_back(to_json(copy));
+  return copies;
+}
+
 json describe(Context& context, ledger::Ledger& ledger, const catalog::Image& image) {
   const Places places = look_at_places(context);
   const store::Store store(context.store_folder());
@@ -113,6 +120,7 @@ json describe(Context& context, ledger::Ledger& ledger, const catalog::Image& im
           {"tests", tests_of(image)},
           {"signed_by", image.signed_by},
           {"placements", placements_of(image, places)},
+          {"copies", copies_of(image)},
           {"running", to_json(running(places, image))},
           {"history", acts_of(ledger, image)},
           {"not_reached", places.not_reached}};
@@ -158,6 +166,11 @@ void print(const json& image) {
                      place["region"].get<std::string>(), place["state"].get<std::string>(),
                      place["protected"].get<bool>() ? ", protected from deregistration" : ""));
   }
+  for (const json& copy : image["copies"]) {
+    line("copy", fmt::format("{}  pushed {} by {}", copy["reference"].get<std::string>(),
+                             copy["pushed"].get<std::string>(), copy["by"].get<std::string>()));
+  }
+  if (!image["imported_from"].get<std::string>().empty()) line("came from", image["imported_from"]);
   for (const json& one : image["running"]) {
     line("runs",
          fmt::format("{} × {} in {} since {}", one["instances"].get<std::size_t>(), one["group"].get<std::string>(),

@@ -5,7 +5,6 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "base/encoding.h"
 #include "base/error.h"
@@ -16,22 +15,13 @@
 namespace kiln::cli {
 namespace {
 
-proof::Expected expected_of(const Context& context, const catalog::Image& image) {
+proof::Expected expected_of(const catalog::Image& image) {
   proof::Expected expected{subject_of(image), image.commit, {}, {}};
-  ledger::Ledger ledger(context.ledger_folder(), context.clock, context.actor());
-  ledger::Query query;
-  query.kind = "image.";
-  query.subject = image.app;
-  query.limit = 0;
-  for (const ledger::Entry& entry : ledger.read(query)) {
-    if (entry.kind != "image.signed" && entry.kind != "image.tested") continue;
-    const nlohmann::json body = nlohmann::json::parse(entry.body);
-    if (body.value("digest", "") != image.digest.str() || body.value("version", "") != image.version) continue;
-    if (entry.kind == "image.tested") expected.tests_passed = body.value("passed", false);
-    if (entry.kind != "image.signed") continue;
-    const Digest key = Digest::parse(body.at("key").get<std::string>());
-    if (std::ranges::find(expected.signed_by, key) == expected.signed_by.end()) expected.signed_by.push_back(key);
+  for (const std::string& key : image.signed_by) {
+    const Digest id = Digest::parse(key);
+    if (std::ranges::find(expected.signed_by, id) == expected.signed_by.end()) expected.signed_by.push_back(id);
   }
+  if (!image.tests.empty()) expected.tests_passed = image.tests.back().passed;
   return expected;
 }
 
@@ -67,22 +57,6 @@ void export_to(const host::Path& folder, const store::Store& store, const proof:
   host::write_file(folder / "manifest.json", store.read(subject.digest));
 }
 
-int report(const catalog::Image& image, const std::vector<proof::Check>& checks, bool json) {
-  const bool passed = std::ranges::all_of(checks, &proof::Check::passed);
-  if (json) {
-    nlohmann::json list = nlohmann::json::array();
-    for (const proof::Check& check : checks)
-      list.push_back({{"check", check.name}, {"passed", check.passed}, {"said", check.said}});
-    say_json({{"image", image.name()}, {"digest", image.digest.str()}, {"passed", passed}, {"checks", list}});
-  } else {
-    for (const proof::Check& check : checks)
-      say(fmt::format("  {:<6} {:<18} {}", check.passed ? "ok" : "FAILED", check.name, check.said));
-    say(fmt::format("{} ({}) {}", image.name(), image.digest.short_str(),
-                    passed ? "is what it says it is" : "must not be trusted"));
-  }
-  return passed ? 0 : 6;
-}
-
 }  // namespace
 
 int run_verify(Context& context, const std::vector<std::string>& words) {
@@ -106,10 +80,10 @@ int run_verify(Context& context, const std::vector<std::string>& words) {
   }
   const catalog::Image image = find_image(context, reference);
   const store::Store store(context.store_folder());
-  const proof::Expected expected = expected_of(context, image);
+  const proof::Expected expected = expected_of(image);
   const std::vector<proof::Check> checks = proof::verify(store, expected, trust, context.clock.now());
   if (!folder.empty()) export_to(folder, store, expected.subject);
-  return report(image, checks, json);
+  return report_checks(image.name(), image.digest, checks, json);
 }
 
 }  // namespace kiln::cli
