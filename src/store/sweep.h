@@ -17,7 +17,6 @@ struct SweepRequest {
   // Manifests that index.json shall not name any more; what has one of them as its subject goes too. One that is young
   // stays named: somebody has just baked or pulled it again, and has not told the catalog yet.
   std::set<Digest> gone;
-  std::set<Digest> gone;
   host::Path layer_notes;     // a folder of files "<digest> <size>": a bake's notes of layers; empty: none
   host::Path layer_contents;  // a folder of files named by a layer's digest, which go with it; empty: none
   Time now{};
