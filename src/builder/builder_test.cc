@@ -432,8 +432,8 @@ TEST_F(Building, ASweepLeavesAnAmiThatTheCatalogKnows) {
   aws.then_ok<ec2::DescribeSecurityGroups>({});
   EXPECT_THAT(sweep(site, catalog, "web"), IsEmpty());
   EXPECT_THAT(open_runs(ledger), IsEmpty());
-  const spec::App child =
-      spec::parse_app("app: child\nimage:\n  from: web@1.0.0\n  version: 1.0.0\n  steps:\n    - run: make\n");
+  spec::App child = app_of("    - run: make\n");
+  child.image.base = spec::ImageBase{"web@1.0.0"};
   EXPECT_EQ(base_ami(site, child), "ami-good") << "a base of the catalog is where it is placed";
 }
 

@@ -149,8 +149,9 @@ class Writer {
         refuse(fmt::format("{} does not say which versions this step brings", bake::kLockFile),
                "Renew it with a bake on this machine: kiln bake --update");
       }
-      for (const auto& [name, version] : locked->versions) {
-        names += " " + word(name + "=" + version);
+      for (const auto& locking : locked->versions) {
+        const std::string& name = locking.first;
+        names += " " + word(name + "=" + locking.second);
         const auto is_asked = [&](const std::string& asked) { return asked.substr(0, asked.find('=')) == name; };
         if (std::ranges::none_of(packages.packages, is_asked)) brought += " " + word(name);
       }

@@ -50,7 +50,7 @@ class InInstance(world.Story):
         (dead,) = self.kiln.json("doctor")["left"]
         self.assertIn("builder run ", dead["what"])
 
-        self.tests("unit: nginx", "only_ports: 80", "http: {path: /, status: 200, body: 'web 1\\.0\\.0', headers: {Server: nginx}}",
+        self.tests("unit: nginx", "only_ports: [22, 80]", "http: {path: /, status: 200, body: 'web 1\\.0\\.0', headers: {Server: nginx}}",
                    "run: {command: 'echo {{braces}}; nginx -t', output: '^.*braces'}", "file: {path: /var/www/html, mode: 0755}",
                    "memory: 400MiB", "boot: 2m", "no_secrets: true")
         self.kiln.run("keys", "new")
@@ -127,7 +127,7 @@ class InInstance(world.Story):
         self.tests("port: 80", "file: {path: /srv/it, contains: it}", "http: {timeout: 1s}", "no_secrets: true")
         failed = self.kiln.run("bake", "--in-instance", "--keep", check=False, timeout=400)
         self.assertEqual(failed.returncode, 1, failed.stderr)
-        self.assertIn("web@1.0.0 failed 3 of 6 checks: port 80, http :80/ 200, no secrets", failed.stderr)
+        self.assertIn("web@1.0.0 failed 3 of 6 checks: port 80, http :80/ 200 within 1s, no secrets", failed.stderr)
         self.assertIn("/root/.netrc: passwords", failed.stderr)
         self.assertEqual(self.kiln.json("images")["images"], [])
         self.assertEqual(self.kiln.aws("ec2", "describe-images", "--owners", "self")["Images"], [])
