@@ -170,6 +170,11 @@ TEST_F(Orders, HaveTheFilesThatAStepReadsAndNothingSecret) {
   EXPECT_THAT(all[1].parcel[1].content, HasSubstr("env 'A=b c' '/bin/sh' '-ec' 'ansible-playbook site.yml'"));
   run.secrets = {"token"};
   EXPECT_THAT(refused(app), HasSubstr("kiln.yaml:6:7: a secret would stay in the command history"));
+  run.secrets.clear();
+  app.image.hidden = {"playbook site"};
+  EXPECT_THAT(refused(app), HasSubstr("kiln.yaml:6:7: a sensitive value would stay in the command history"));
+  app.image.hidden = {"of another step"};
+  EXPECT_EQ(orders(app)[1].parcel.size(), 2U);
 }
 
 TEST_F(Orders, RefuseWhatAnInstanceCannotHaveAndQuoteIt) {

@@ -258,8 +258,10 @@ TEST_F(ArtifactsTest, AManifestOfAnyKindIsKeptAsItWasWritten) {
 
 TEST_F(ArtifactsTest, ANameIsTheNewestImages) {
   const std::map<std::string, std::string> name = {{kRefNameAnnotation, "web:latest"}};
-  const Digest first = store_.add_manifest(R"({"config": {}, "layers": []})", std::string(kManifestType), name);
-  const Digest second = store_.add_manifest(R"({"config": {}, "layers": [ ]})", std::string(kManifestType), name);
+  const Digest first =
+      store_.add_manifest(R"({"schemaVersion": 2, "config": {}, "layers": []})", std::string(kManifestType), name);
+  const Digest second =
+      store_.add_manifest(R"({"schemaVersion": 2, "config": {}, "layers": [ ]})", std::string(kManifestType), name);
   std::vector<Digest> named, all;
   for (const IndexEntry& entry : read_index(host::read_file(store_.folder() / "index.json"))) {
     all.push_back(entry.blob.digest);
