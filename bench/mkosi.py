@@ -16,9 +16,9 @@ def main() -> None:
         page = kiln.app / "site/index.html"
         # Where /run is no tmpfs, systemd-nspawn does not remove what it made in /run/systemd/nspawn.
         command = ["unshare", "--mount", "sh", "-c", "mount -t tmpfs kiln /run/systemd/nspawn && exec \"$@\"", "sh", "mkosi",
-                   "--nspawn-keep-unit", "--distribution=debian", "--release=bookworm", "--format=tar", "--bootable=no",
+                   "--nspawn-keep-unit", "--distribution=debian", "--release=bookworm", "--format=directory", "--bootable=no",
                    "--package=nginx", "--package=systemd-sysv", "--package=dbus", f"--cache={work}/cache", "--incremental",
-                   f"--extra-tree={work}/extra", f"--output={work}/image.tar", "--force", "build"]
+                   f"--extra-tree={work}/extra", f"--output={work}/image", "--force", "build"]
 
         def mkosi() -> float:
             target = work / "extra/var/www/html"
