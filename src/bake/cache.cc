@@ -41,7 +41,7 @@ void Cache::put(const Digest& key, const store::Blob& blob) const {
 }
 
 host::FileLock Cache::lock(const Digest& key, Time now, const std::function<bool()>& cancelled) const {
-  return host::FileLock::wait(folder_ / "locks" / key.hex().substr(0, 2), "baking a layer", now, cancelled);
+  return host::FileLock::wait(folder_ / "locks" / key.hex().substr(0, 4), "baking a layer", now, cancelled);
 }
 
 bool Cache::is_apart(const Digest& lower, const Digest& upper) const {

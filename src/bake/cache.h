@@ -1,7 +1,7 @@
 // Cache: which blob of the store is the layer of a key. Private to this room.
 //
 // layers/<key>  one small file each, written whole or not at all; a broken one, or one whose blob is gone, is a miss
-// locks/<xx>    by the key's first two digits: two bakes do not make the same layer at once
+// locks/<xxxx>  by the key's first four digits: two bakes do not make the same layer at once
 // apart/<key>   two layers that were found to write no path in common
 // apt/<release> package lists and archives, under apt/<release>.lock
 #pragma once

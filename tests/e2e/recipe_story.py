@@ -112,7 +112,7 @@ class Recipe(world.Story):
         self.assertIn("names versions that are no longer to be had", gone.stderr)
         self.assertIn("kiln bake --update", gone.stderr)
         kiln.edit("kiln.lock", "{", "[")
-        self.assertIn("kiln.lock:2:3: this is not JSON", self.kiln.run("bake", "--no-publish", check=False).stderr)
+        self.assertIn("kiln.lock:2:10: this is not JSON", self.kiln.run("bake", "--no-publish", check=False).stderr)
 
     def test_what_is_wrong_in_a_recipe_is_quoted(self) -> None:
         self.bake()
