@@ -347,6 +347,11 @@ std::string Session::said(const http::Response& answer) {
   for (const char* key : {"details", "error_description", "message"}) {
     if (texts.empty() && body.is_object() && body.contains(key) && body[key].is_string()) texts.push_back(body[key]);
   }
+  // "invalid_token": the answer to HEAD has no body.
+  for (const Challenge& challenge : parse_challenges(answer.headers.get("WWW-Authenticate"))) {
+    const auto error = challenge.parameters.find("error");
+    if (texts.empty() && error != challenge.parameters.end()) texts.push_back(error->second);
+  }
   if (texts.empty() && answer.body.empty()) return "nothing more";
   if (texts.empty()) {
     const std::string type = media_type_of(answer.headers.get("Content-Type"));

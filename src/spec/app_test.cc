@@ -123,7 +123,8 @@ TEST(App, ReadsWhatADeploymentAsksOfAnImage) {
   EXPECT_EQ(asks("strict"), std::pair(true, true));
   EXPECT_EQ(asks("lax"), std::pair(false, false));
   EXPECT_EQ(asks("as"), std::pair(false, true));
-  EXPECT_THAT(refused_after_small("deploy: {requires: [sined]}\n").message(), HasSubstr("'signed'"));
+  EXPECT_THAT(refused_after_small("deploy: {requires: [sined]}\n").message(),
+              HasSubstr("must be one of tested, signed"));
 }
 
 TEST(App, AnUnknownEnvironmentIsAnsweredWithTheNearest) {

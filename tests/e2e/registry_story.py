@@ -315,7 +315,7 @@ class Registries(world.Story):
         tokens.issued.clear()
         forged = self.kiln.run("push", "web@1.0.0", f"{registry.name}/team/again:1", check=False, env=who)
         self.assertEqual(forged.returncode, 1)
-        self.assertIn("invalid token", forged.stderr)
+        self.assertIn("invalid_token", forged.stderr)
         self.assertLess(len(tokens.issued), 4)
 
     def test_a_proxy_is_asked_for_all_but_what_is_near(self) -> None:
