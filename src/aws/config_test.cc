@@ -6,12 +6,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "base/error.h"
+#include "base/testing/errors.h"
 #include "host/file.h"
 
 namespace kiln::aws {
 namespace {
 
+using testing::failure;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
@@ -25,16 +26,6 @@ class Configured : public ::testing::Test {
       all[name] = value;
     }
     return Config::load([all](const std::string& name) { return all.contains(name) ? all.at(name) : ""; }, overrides);
-  }
-  template <class Body>
-  Error failure(Body&& body) const {
-    try {
-      body();
-    } catch (const Error& error) {
-      return error;
-    }
-    ADD_FAILURE() << "no error";
-    return Error(ErrorCode::internal, "");
   }
 
   const std::string testdata = std::string(KILN_SOURCE_DIR) + "/src/aws/testdata/";

@@ -13,12 +13,14 @@
 #include "bake/record.h"
 #include "bake/secrets.h"
 #include "bake/template.h"
+#include "base/testing/errors.h"
 
 namespace kiln::bake {
 namespace {
 
-using testing::ElementsAre;
-using testing::HasSubstr;
+using ::testing::ElementsAre;
+using testing::failure;
+using ::testing::HasSubstr;
 namespace fs = std::filesystem;
 
 Ignore ignoring(const std::string& lines) {
@@ -88,7 +90,7 @@ TEST(Template, WhatItDoesNotKnowIsQuotedWithItsLine) {
   EXPECT_THAT(refused("{{}}"), HasSubstr("is not a variable's name"));
 }
 
-class Parts : public testing::Test {
+class Parts : public ::testing::Test {
  protected:
   Parts() { fs::create_directories(app_folder()); }
   fs::path app_folder() const { return folder_.path() / "app"; }
@@ -106,16 +108,6 @@ class Parts : public testing::Test {
     made.logs = folder_.path() / "logs";
     return made;
   }
-  template <typename Body>
-  Error failure(Body&& body) {
-    try {
-      body();
-    } catch (const Error& error) {
-      return error;
-    }
-    ADD_FAILURE() << "no error";
-    return {ErrorCode::internal, ""};
-  }
 
   host::TemporaryFolder folder_{"kiln-parts-test-"};
   spec::App app_;
@@ -132,7 +124,7 @@ TEST_F(Parts, ASecretThatIsNotThereOrTooShortIsNamedWithoutItsValue) {
   ::setenv("KILN_TEST_SECRET", "abc", 1);
   const Error error = failure([&] { read("env"); });
   EXPECT_THAT(error.message(), HasSubstr("fewer than 4 characters"));
-  EXPECT_THAT(error.message(), testing::Not(HasSubstr("abc")));
+  EXPECT_THAT(error.message(), ::testing::Not(HasSubstr("abc")));
   ::setenv("KILN_TEST_SECRET", "value", 1);
   write("key", "of the file\n");
   EXPECT_EQ(read("env").at("env"), "value");

@@ -4,14 +4,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <functional>
-
-#include "base/error.h"
+#include "base/testing/errors.h"
 
 namespace kiln::catalog {
 namespace {
 
-using ::testing::HasSubstr;
+using testing::expect_error;
 
 class CatalogTest : public ::testing::Test {
  protected:
@@ -28,15 +26,6 @@ class CatalogTest : public ::testing::Test {
     made.size_bytes = 123;
     made.metadata = {{"builder", "forge"}};
     return made;
-  }
-  void expect_error(ErrorCode code, const std::string& part, const std::function<void()>& body) {
-    try {
-      body();
-      ADD_FAILURE() << "nothing was thrown";
-    } catch (const Error& error) {
-      EXPECT_EQ(error.code(), code) << error.what();
-      EXPECT_THAT(error.message() + " " + error.next(), HasSubstr(part));
-    }
   }
 
   host::TemporaryFolder folder_{"catalog-test-"};
