@@ -83,6 +83,20 @@ void hold_devices(const host::Path& folder) {
               "Run Kiln as root on a host whose cgroups are writable.");
 }
 
+// Top down: a child can have no more than its parent.
+void allow_below(const host::Path& folder, const std::string& rule) {
+  const auto list = [](const host::Path& of) { return read_quick_file(of / "devices.list").value_or(""); };
+  const std::string before = list(folder);
+  if (!write_cgroup_file(folder / "devices.allow", rule)) {
+    throw Error(ErrorCode::io, fmt::format("cannot allow the device {} to the cgroup {}", rule, folder.string()));
+  }
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, ignored)) {
+    if (!entry.is_directory(ignored)) continue;
+    if (list(entry.path()) == before) allow_below(entry.path(), rule);
+  }
+}
+
 bool remove_folders(const host::Path& folder) {
   std::error_code ignored;
   for (const auto& entry : std::filesystem::directory_iterator(folder, ignored)) {
@@ -203,6 +217,18 @@ std::vector<std::string> device_rules() {
                                     "c 1:9 rwm", "c 5:0 rwm", "c 5:2 rwm"};
   for (int major = 136; major <= 143; ++major) rules.push_back(fmt::format("c {}:* rw", major));
   return rules;
+}
+
+void set_device(const HostLimits& host, const std::string& name, const std::string& rule, bool allowed) {
+  if (host.kind != HostKind::cgroup_v1) return;
+  for (const Hierarchy& hierarchy : host.hierarchies) {
+    if (hierarchy.v2 || !hierarchy.controllers.contains("devices")) continue;
+    if (allowed) {
+      allow_below(hierarchy.own / name, rule);
+    } else {
+      write_cgroup_file(hierarchy.own / name / "devices.deny", rule);  // the kernel takes it from all below
+    }
+  }
 }
 
 std::vector<host::Path> make_cgroups(const HostLimits& host, const std::string& name, const Limits& limits) {

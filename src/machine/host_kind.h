@@ -54,6 +54,10 @@ inline constexpr int kInotifyInstances = 8192;
 // the terminals of /dev/pts. No disk, no loop device, no kernel memory.
 std::vector<std::string> device_rules();
 
+// Lets a machine of v1 use one device more, or no longer: "b 7:5 rw". Cgroups that its init has made follow, as far as
+// they have all that the machine has. Elsewhere it does nothing.
+void set_device(const HostLimits& host, const std::string& name, const std::string& rule, bool allowed);
+
 inline constexpr int kTasksMax = 4096;  // processes and threads of one machine: enough for Debian and a busy service
 
 }  // namespace kiln::machine

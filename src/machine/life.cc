@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -16,8 +17,10 @@
 #include "base/text.h"
 #include "host/clock.h"
 #include "machine/internal/commands.h"
+#include "machine/internal/data_volume.h"
 #include "machine/internal/disk.h"
 #include "machine/internal/life.h"
+#include "machine/internal/loop_device.h"
 #include "machine/internal/quick_file.h"
 #include "machine/internal/volume.h"
 #include "machine/namespaces.h"
@@ -37,6 +40,40 @@ std::vector<std::string> supervisor_command(const Place& place, const std::strin
   return argv;
 }
 
+// Those of its volumes.
+std::vector<std::string> devices_of(const Place& place, const host::Path& folder) {
+  std::vector<std::string> devices;
+  for (const VolumeAt& at : read_attachments(folder)) {
+    const std::string device = place.volumes().device(at.volume);
+    if (!device.empty()) devices.push_back(device);
+  }
+  return devices;
+}
+
+// "b 7:5 rw"
+std::string rule_of(const std::string& device) {
+  struct stat info {};
+  if (::stat(device.c_str(), &info) != 0) {
+    throw Error(ErrorCode::io, fmt::format("there is no device {}: {}", device, std::strerror(errno)));
+  }
+  return fmt::format("b {}:{} rw", major(info.st_rdev), minor(info.st_rdev));
+}
+
+// What a running machine may use besides pseudo devices, all of it anew: a unit's list is set as a whole.
+void set_unit_devices(const Place& place, const std::string& id, const std::vector<std::string>& devices) {
+  std::vector<std::string> argv = {"systemctl", "set-property", "--runtime", place.name(id) + ".service",
+                                   "DeviceAllow="};
+  for (const std::string& device : devices) argv.push_back(fmt::format("DeviceAllow={} rw", device));
+  host::run_checked(argv);
+}
+
+// Its init, when it runs.
+std::optional<host::ProcessRef> init_of(const host::Path& folder) {
+  const auto status = read_status(folder);
+  if (!status || status->init.pid <= 0 || !host::alive(status->init)) return std::nullopt;
+  return status->init;
+}
+
 host::ProcessRef spawn_supervisor(const Place& place, const Spec& spec, std::vector<std::string> command,
                                   const std::vector<host::Path>& cgroups) {
   const host::Path folder = place.folder(spec.id);
@@ -44,7 +81,7 @@ host::ProcessRef spawn_supervisor(const Place& place, const Spec& spec, std::vec
   std::filesystem::remove(folder / "status", ignored);
   if (place.host.kind == HostKind::systemd) {
     host::Command run;
-    run.argv = unit_arguments(place.name(spec.id), spec.limits, command);
+    run.argv = unit_arguments(place.name(spec.id), spec.limits, devices_of(place, folder), command);
     run.timeout = Duration(30'000);
     host::run_checked(run);
     for (int attempt = 0; attempt < kUnitTries; ++attempt) {
@@ -130,6 +167,10 @@ host::ProcessRef start_machine(const Place& place, Layers& layers, const Spec& s
   }
   write_record(folder, record);
   const std::vector<host::Path> cgroups = make_cgroups(place.host, place.name(spec.id), spec.limits);
+  write_attachments(folder, spec.volumes);
+  for (const VolumeAt& at : spec.volumes) {
+    set_device(place.host, place.name(spec.id), rule_of(place.volumes().bind(at.volume)), true);
+  }
   layers.hold(spec.id, spec.image);
   attach_volume(folder, place.templates(), spec.disk_gib);
   const Disk disk = make_disk(folder, layers, spec);
@@ -157,6 +198,54 @@ host::ProcessRef start_machine(const Place& place, Layers& layers, const Spec& s
   nspawn[0] = program;
   command.insert(command.end(), nspawn.begin(), nspawn.end());
   return spawn_supervisor(place, spec, std::move(command), cgroups);
+}
+
+void make_volume_of(const Place& place, const std::string& id, std::uint64_t gib, const std::string& origin,
+                    const std::string& machine) {
+  const auto init = machine.empty() ? std::nullopt : init_of(place.folder(machine));
+  std::optional<FrozenDevice> still;
+  if (init) still.emplace(init->pid, place.volumes().bind(origin));
+  place.volumes().make(id, gib, origin);
+}
+
+void attach_volume_to(const Place& place, const std::string& id, const VolumeAt& at) {
+  const host::Path folder = place.folder(id);
+  std::vector<VolumeAt> volumes = read_attachments(folder);
+  if (std::find(volumes.begin(), volumes.end(), at) == volumes.end()) volumes.push_back(at);
+  write_attachments(folder, volumes);
+  const std::string device = place.volumes().bind(at.volume);
+  const auto init = init_of(folder);
+  const auto status = read_status(folder);
+  if (init) {
+    if (place.host.kind == HostKind::systemd) set_unit_devices(place, id, devices_of(place, folder));
+    set_device(place.host, place.name(id), rule_of(device), true);
+    show_device(init->pid, at, device);
+    if (host::alive(*init)) return;
+  }
+  // One that is stopped gets it with its next start. One between two boots may have read what it has before us.
+  if (status && host::alive(status->supervisor)) {
+    throw Error(ErrorCode::conflict, fmt::format("machine {} boots just now", id));
+  }
+}
+
+void detach_volume_from(const Place& place, const std::string& id, const std::string& volume) {
+  const host::Path folder = place.folder(id);
+  std::vector<VolumeAt> volumes = read_attachments(folder);
+  const auto at =
+      std::find_if(volumes.begin(), volumes.end(), [&](const VolumeAt& one) { return one.volume == volume; });
+  const std::string device = place.volumes().device(volume);
+  if (!device.empty() && is_claimed(device)) {
+    throw Error(ErrorCode::conflict, fmt::format("the volume {} is mounted in {}", volume, id));
+  }
+  const auto init = init_of(folder);
+  if (init && at != volumes.end()) hide_device(init->pid, *at);
+  if (at != volumes.end()) volumes.erase(at);
+  write_attachments(folder, volumes);
+  if (!device.empty()) {
+    set_device(place.host, place.name(id), rule_of(device), false);
+    if (init && place.host.kind == HostKind::systemd) set_unit_devices(place, id, devices_of(place, folder));
+  }
+  place.volumes().release(volume);
 }
 
 std::vector<std::string> own_program(const Place& place) {
@@ -198,11 +287,19 @@ void clear_processes(const Place& place, const std::string& id) {
 void remove_machine(const Place& place, const std::string& id) {
   const host::Path folder = place.folder(id);
   thaw_volume(folder);  // who waits for a frozen one cannot be killed, and it would outlive its mount
+  thaw_volumes(place, id);
   clear_processes(place, id);
   disconnect_machine(place.name(id));
   unmount_disk(folder);
   end_agents(folder);
+  for (const VolumeAt& at : read_attachments(folder)) place.volumes().release(at.volume);
   host::remove_tree(folder);
+}
+
+void thaw_volumes(const Place& place, const std::string& id) {
+  const auto init = init_of(place.folder(id));
+  if (!init) return;
+  for (const std::string& device : devices_of(place, place.folder(id))) thaw_device(init->pid, device);
 }
 
 std::vector<std::string> machine_namespaces(int slot) {
@@ -244,6 +341,7 @@ std::vector<std::string> remove_all_machines(const host::Path& folder, int slot)
   for (const MountLine& mount : mounts_below(folder / "layers")) attempt([&] { unmount(mount.target); });
   attempt([&] { host::remove_tree(folder / "layers"); });
   attempt([&] { host::remove_tree(place.templates()); });
+  attempt([&] { place.volumes().release_all(); });
   return problems;
 }
 

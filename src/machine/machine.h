@@ -35,6 +35,13 @@ struct Interface {
   std::string vpc = {};  // "vpc-0abc...": the network that its address is of
 };
 
+// A volume that a machine has besides its own disk, and the name under which its guest finds it.
+struct VolumeAt {
+  std::string volume;  // its id
+  std::string device;  // "/dev/sdf"
+  bool operator==(const VolumeAt&) const = default;
+};
+
 struct Spec {
   std::string id;        // "i-0abc..."; names its folder, its namespace, its cgroup
   std::string hostname;  // "ip-172-31-0-10"
@@ -44,6 +51,7 @@ struct Spec {
   std::string type;  // "t3.micro"; simulated machines may take their start time from it
   // What it can write, file system and all; a guest that has written it gets ENOSPC. Of the launch: a start keeps it.
   std::uint64_t disk_gib = 8;
+  std::vector<VolumeAt> volumes = {};  // made already; of the launch: later ones are attached
 };
 
 // Layers of an image that a machine can run from: the options of their mount have one page, 65 bytes a layer.
@@ -118,6 +126,21 @@ class Machines {
   virtual void run(const std::string& id, const Command& command, CommandDone done) = 0;
   // Kills all processes of a command that runs; `done` hears of it. One that is not under way is ignored.
   virtual void cancel(const std::string& id, const std::string& command) = 0;
+
+  // Volumes: block devices that last longer than a machine. One call at a time for a volume, and while it is attached
+  // only when there is none for its machine. Each may be asked for again after a restart, and then finds what was done.
+  //
+  // Zeroes, or a copy of the volume `origin`: of an attached one as it is at one moment, with what has left the guest's
+  // programs by then if its file system is mounted. May be larger than that, not smaller.
+  virtual void make_volume(const std::string& id, std::uint64_t gib, const std::string& origin, Done done) = 0;
+  virtual void grow_volume(const std::string& id, std::uint64_t gib, Done done) = 0;
+  virtual void remove_volume(const std::string& id, Done done) = 0;  // one that is not there is fine
+  // To a machine that runs, which finds it at once, or to one that is stopped.
+  virtual void attach_volume(const std::string& id, const VolumeAt& at, Done done) = 0;
+  // Error(conflict) while its guest has it mounted or open: then ask again.
+  virtual void detach_volume(const std::string& id, const std::string& volume, Done done) = 0;
+  // After `adopt`: removes every volume but these.
+  virtual void keep_volumes(const std::vector<std::string>& ids) = 0;
 
   virtual State state(const std::string& id) const = 0;
   virtual std::string console(const std::string& id) const = 0;  // at most the last 64 KiB, as EC2 keeps

@@ -155,4 +155,17 @@ void run_in_namespace(const host::Path& path, const std::function<void()>& body)
   });
 }
 
+void run_in_mounts_of(pid_t process, const std::function<void()>& body) {
+  const host::Path path = fmt::format("/proc/{}/ns/mnt", process);
+  host::FileDescriptor ns(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!ns) fail("cannot open the mount namespace", path, errno);
+  run_on_thread([&] {
+    // Threads that share a working directory with others may not change their mounts.
+    if (::unshare(CLONE_FS) != 0 || ::setns(ns.get(), CLONE_NEWNS) != 0) {
+      fail("cannot enter the mount namespace", path, errno);
+    }
+    body();
+  });
+}
+
 }  // namespace kiln::machine

@@ -4,6 +4,8 @@
 // in, so a probe or a proxy can use it from any thread.
 #pragma once
 
+#include <sys/types.h>
+
 #include <functional>
 #include <string>
 #include <vector>
@@ -25,5 +27,7 @@ std::vector<std::string> namespaces_with_prefix(const std::string& prefix);
 // Runs `body` on a thread inside the namespace and waits for it; an exception climbs to the caller. Programs that
 // `body` starts run in the namespace.
 void run_in_namespace(const host::Path& path, const std::function<void()>& body);
+// The same inside a process's mounts, with its root as ours: what `body` names is looked up there, links too.
+void run_in_mounts_of(pid_t process, const std::function<void()>& body);
 
 }  // namespace kiln::machine

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <csignal>
 #include <deque>
 #include <map>
@@ -101,6 +102,12 @@ struct NspawnMachines::Box : std::enable_shared_from_this<Box> {
     }
   }
 
+  // A step of a machine that waits for nothing else: what it was asked for meanwhile (to end) comes after it.
+  void quiet_step(const std::string& id, std::function<void()> work,
+                  std::function<void(Machine&, std::exception_ptr)> done);
+  // The same for a volume, with its machine if it has one.
+  void volume_step(const std::string& volume, std::function<void(const std::string& machine)> work, Done done);
+
   void begin_start(const std::string& id, Act act, Done done);
   void after_spawn(Machine& machine, std::exception_ptr failure, std::optional<host::ProcessRef> process);
   void fail_start(Machine& machine, std::exception_ptr failure);
@@ -127,6 +134,36 @@ struct NspawnMachines::Box : std::enable_shared_from_this<Box> {
   host::TimerId timer = 0;
   Duration timer_at{0};
 };
+
+void NspawnMachines::Box::quiet_step(const std::string& id, std::function<void()> work,
+                                     std::function<void(Machine&, std::exception_ptr)> done) {
+  const bool running = known(id).state == State::running;
+  in_state(id, running ? State::running : State::stopped, "changed");
+  step(id, std::move(work), [this, done = std::move(done)](Machine& then, std::exception_ptr failure) {
+    done(then, failure);
+    if (then.terminating && then.supervisor) {
+      ask(then, Duration(0));
+    } else if (then.terminating) {
+      remove(then, nullptr);
+    }
+  });
+}
+
+void NspawnMachines::Box::volume_step(const std::string& volume, std::function<void(const std::string& machine)> work,
+                                      Done done) {
+  check_id(volume);
+  for (const auto& [id, machine] : machines) {
+    const auto& has = machine.spec.volumes;
+    if (std::none_of(has.begin(), has.end(), [&](const VolumeAt& at) { return at.volume == volume; })) continue;
+    return quiet_step(
+        id, [work = std::move(work), name = id] { work(name); },
+        [done = std::move(done)](Machine&, std::exception_ptr failure) { done(failure); });
+  }
+  loop.offload([work = std::move(work)] { work(""); },
+               [weak = weak_from_this(), done = std::move(done)](std::exception_ptr failure) {
+                 if (!weak.expired()) done(failure);
+               });
+}
 
 // ---- starting
 
@@ -409,24 +446,60 @@ void NspawnMachines::terminate(const std::string& id, Duration deadline, Done do
 }
 
 void NspawnMachines::capture(const std::string& id, Captured done) {
-  const bool running = box_->known(id).state == State::running;
-  Machine& machine = box_->in_state(id, running ? State::running : State::stopped, "captured");
+  const Machine& machine = box_->known(id);
   auto image = std::make_shared<Digest>();
-  box_->step(
+  box_->quiet_step(
       id,
-      [self = box_, spec = machine.spec, running, image] {
+      [self = box_, spec = machine.spec, running = machine.state == State::running, image] {
         const host::Path folder = self->place.folder(spec.id);
-        attach_volume(folder, self->place.templates(), spec.disk_gib);
+        machine::attach_volume(folder, self->place.templates(), spec.disk_gib);
         *image = capture_disk(self->store, folder, spec, running);
       },
-      [box = box_.get(), image, done = std::move(done)](Machine& then, std::exception_ptr failure) {
-        if (then.terminating && then.supervisor) {
-          box->ask(then, Duration(0));
-        } else if (then.terminating) {
-          box->remove(then, nullptr);
-        }
-        done(failure, *image);
+      [image, done = std::move(done)](Machine&, std::exception_ptr failure) { done(failure, *image); });
+}
+
+void NspawnMachines::make_volume(const std::string& id, std::uint64_t gib, const std::string& origin, Done done) {
+  check_id(id);
+  box_->volume_step(
+      origin.empty() ? id : origin,
+      [self = box_, id, gib, origin](const std::string& machine) {
+        make_volume_of(self->place, id, gib, origin, machine);
+      },
+      std::move(done));
+}
+
+void NspawnMachines::grow_volume(const std::string& id, std::uint64_t gib, Done done) {
+  box_->volume_step(
+      id, [self = box_, id, gib](const std::string&) { self->place.volumes().grow(id, gib); }, std::move(done));
+}
+
+void NspawnMachines::remove_volume(const std::string& id, Done done) {
+  box_->volume_step(
+      id, [self = box_, id](const std::string&) { self->place.volumes().remove(id); }, std::move(done));
+}
+
+void NspawnMachines::attach_volume(const std::string& id, const VolumeAt& at, Done done) {
+  check_id(at.volume);
+  box_->quiet_step(
+      id, [self = box_, id, at] { attach_volume_to(self->place, id, at); },
+      [at, done = std::move(done)](Machine& then, std::exception_ptr failure) {
+        std::vector<VolumeAt>& has = then.spec.volumes;
+        if (!failure && std::find(has.begin(), has.end(), at) == has.end()) has.push_back(at);
+        done(failure);
       });
+}
+
+void NspawnMachines::detach_volume(const std::string& id, const std::string& volume, Done done) {
+  box_->quiet_step(
+      id, [self = box_, id, volume] { detach_volume_from(self->place, id, volume); },
+      [volume, done = std::move(done)](Machine& then, std::exception_ptr failure) {
+        if (!failure) std::erase_if(then.spec.volumes, [&](const VolumeAt& at) { return at.volume == volume; });
+        done(failure);
+      });
+}
+
+void NspawnMachines::keep_volumes(const std::vector<std::string>& ids) {
+  box_->place.volumes().keep({ids.begin(), ids.end()});
 }
 
 void NspawnMachines::run(const std::string& id, const Command& command, CommandDone done) {
@@ -488,6 +561,7 @@ std::vector<std::string> NspawnMachines::adopt(const std::vector<Spec>& known) {
     Machine& machine = box.machines[id];
     machine.spec = spec->second;
     thaw_volume(box.place.folder(id));
+    thaw_volumes(box.place, id);
     try {
       box.layers.hold(id, machine.spec.image);
     } catch (const Error&) {

@@ -2,11 +2,12 @@
 //
 // A machine's folder `<folder>/instances/<id>`: machine.json (what it is and what we are doing with it; written before
 // the act), seed/ (hostname, machine id, resolver: a layer of its own on top of the image's), disk.ext4
-// (its volume, a file system of the disk's size), disk/ (that volume, mounted: what it has written), root (its root
-// file system, mounted), rw (of a read-only image: where its writable folders are), status and console.log (its
-// supervisor's). A read-only image's root has no writable layer at all: writing fails with EROFS
-// outside the image's `writable`, /run, /tmp, /var/tmp and /var/lib/systemd. Processes, mounts, namespaces and cgroups
-// are named kiln<slot>-<id>, outlive this object and are found again by `adopt`.
+// (its root volume, a file system of the disk's size), disk/ (that volume, mounted: what it has written), root (its
+// root file system, mounted), rw (of a read-only image: where its writable folders are), status and console.log (its
+// supervisor's), volumes (which others it has; see internal/data_volume.h). A read-only image's root has no writable
+// layer at all: writing fails with EROFS outside the image's `writable`, /run, /tmp, /var/tmp and /var/lib/systemd.
+// Processes, mounts, namespaces and cgroups are named kiln<slot>-<id>, outlive this object and are found again by
+// `adopt`.
 #pragma once
 
 #include <functional>
@@ -45,6 +46,12 @@ class NspawnMachines final : public Machines {
   void capture(const std::string& id, Captured done) override;
   void run(const std::string& id, const Command& command, CommandDone done) override;
   void cancel(const std::string& id, const std::string& command) override;
+  void make_volume(const std::string& id, std::uint64_t gib, const std::string& origin, Done done) override;
+  void grow_volume(const std::string& id, std::uint64_t gib, Done done) override;
+  void remove_volume(const std::string& id, Done done) override;
+  void attach_volume(const std::string& id, const VolumeAt& at, Done done) override;
+  void detach_volume(const std::string& id, const std::string& volume, Done done) override;
+  void keep_volumes(const std::vector<std::string>& ids) override;
   State state(const std::string& id) const override;
   std::string console(const std::string& id) const override;
   void on_exit(std::function<void(const Exit&)> listener) override;
@@ -56,7 +63,8 @@ class NspawnMachines final : public Machines {
 };
 
 // Ends every machine below `folder` at once and removes all that is left of them (processes, mounts, namespaces,
-// cgroups, folders), without a loop: for `region reset` and after a crash. Returns what could not be removed.
+// cgroups, folders), without a loop: for `region reset` and after a crash. Volumes are given back and stay. Returns
+// what could not be removed.
 std::vector<std::string> remove_all_machines(const host::Path& folder, int slot);
 
 // Pure: the argument vectors of a machine's start.
@@ -75,8 +83,9 @@ std::string machine_id_of(const std::string& id);
 // https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/identify_ec2_instances.html
 std::string hypervisor_uuid_of(const std::string& id);
 std::vector<std::string> nspawn_arguments(const StartPlan& plan);
-// The same as a transient unit of systemd.
+// The same as a transient unit of systemd. `devices`: those of its volumes.
 std::vector<std::string> unit_arguments(const std::string& name, const Limits& limits,
+                                        const std::vector<std::string>& devices,
                                         const std::vector<std::string>& command);
 
 }  // namespace kiln::machine

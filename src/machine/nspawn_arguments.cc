@@ -56,6 +56,7 @@ std::vector<std::string> nspawn_arguments(const StartPlan& plan) {
 }
 
 std::vector<std::string> unit_arguments(const std::string& name, const Limits& limits,
+                                        const std::vector<std::string>& devices,
                                         const std::vector<std::string>& command) {
   std::vector<std::string> argv = {"systemd-run", "--quiet", "--collect", "--no-ask-password", "--unit=" + name,
                                    "--service-type=exec", "--property=Delegate=yes", "--property=KillMode=mixed",
@@ -64,6 +65,7 @@ std::vector<std::string> unit_arguments(const std::string& name, const Limits& l
                                    // The pseudo devices that systemd always allows, and nothing else: the same as
                                    // `device_rules` on hosts with cgroup v1.
                                    "--property=DevicePolicy=closed"};
+  for (const std::string& device : devices) argv.push_back(fmt::format("--property=DeviceAllow={} rw", device));
   if (limits.memory_bytes > 0) {
     argv.push_back(fmt::format("--property=MemoryMax={}", limits.memory_bytes));
     argv.push_back("--property=MemorySwapMax=0");

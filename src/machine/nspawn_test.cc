@@ -59,11 +59,12 @@ TEST(HypervisorUuid, BeginsWithEc2AndIsTheGuests) {
 
 TEST(NspawnArguments, TakeAwayTheMakingOfDevices) {
   EXPECT_THAT(nspawn_arguments(plan()), Contains(::testing::MatchesRegex("--drop-capability=(.*,)?CAP_MKNOD(,.*)?")));
-  EXPECT_THAT(unit_arguments("kiln7-i-1", {}, {"program"}), Contains("--property=DevicePolicy=closed"));
+  EXPECT_THAT(unit_arguments("kiln7-i-1", {}, {}, {"program"}), Contains("--property=DevicePolicy=closed"));
 }
 
 TEST(UnitArguments, CarryTheLimits) {
-  const auto argv = unit_arguments("kiln7-i-1", {512ull << 20, 1.5}, {"program", "-x"});
+  const auto argv = unit_arguments("kiln7-i-1", {512ull << 20, 1.5}, {"/dev/loop5"}, {"program", "-x"});
+  EXPECT_THAT(argv, Contains("--property=DeviceAllow=/dev/loop5 rw"));
   EXPECT_THAT(argv, Contains("--property=MemoryMax=536870912"));
   EXPECT_THAT(argv, Contains("--property=CPUQuota=150%"));
   EXPECT_THAT(argv, Contains("--property=Delegate=yes"));

@@ -1,7 +1,6 @@
-// Simulated machines and network: see simulated.h.
+// Simulated machines: see simulated.h.
 #include "machine/simulated.h"
 
-#include <arpa/inet.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -9,28 +8,8 @@
 #include <utility>
 
 #include "base/text.h"
-#include "machine/slots.h"
 
 namespace kiln::machine {
-namespace {
-
-// Whether `cidr` ("10.0.0.0/8" or "10.1.2.3") holds `address`.
-bool holds(const std::string& cidr, const std::string& address) {
-  const auto slash = cidr.find('/');
-  in_addr network{};
-  in_addr host{};
-  if (::inet_pton(AF_INET, cidr.substr(0, slash).c_str(), &network) != 1 ||
-      ::inet_pton(AF_INET, address.c_str(), &host) != 1) {
-    throw Error(ErrorCode::invalid, fmt::format("\"{}\" or \"{}\" is no IPv4 address", cidr, address));
-  }
-  const auto prefix = slash == std::string::npos ? std::int64_t{32} : parse_int(cidr.substr(slash + 1)).value_or(-1);
-  if (prefix < 0 || prefix > 32) throw Error(ErrorCode::invalid, fmt::format("\"{}\" is no CIDR", cidr));
-  const std::uint32_t mask = prefix == 0 ? 0 : ~std::uint32_t{0} << (32 - prefix);
-  return (ntohl(network.s_addr) & mask) == (ntohl(host.s_addr) & mask);
-}
-
-}  // namespace
-
 Behaviour ordinary(const Spec&, host::Random& random) {
   Behaviour behaviour;
   behaviour.start = Duration(300 + static_cast<int>(random.below(200)));
@@ -178,6 +157,7 @@ struct SimulatedMachines::Box {
     loop.cancel(machine.timer);
     machine.timer = 0;
     machine.state = State::stopped;
+    volumes.unmount(id);
     lose_commands(machine);
     say(machine, "ended: " + reason);
     if (attached && listener) {
@@ -225,14 +205,19 @@ struct SimulatedMachines::Box {
       if (running.done) lost.push_back(std::move(running.done));
     }
     addresses.erase(place_of(machine.spec.interface));
+    volumes.release(id);
     machines.erase(id);
     for (const Done& done : waiting) done(nullptr);
     for (const CommandDone& done : lost) loop.post([done] { done(CommandEnd{}); });
   }
 
+  // A call for a volume that the machine of that id has; empty: no machine.
+  void on_volume(const std::string& machine, std::function<void()> act, Done done);
+
   host::Loop& loop;
   host::Random& random;
   Policy policy;
+  SimulatedVolumes volumes;
   std::map<std::string, Machine> machines;
   std::map<std::pair<std::string, std::string>, std::string> addresses;  // VPC and address → id
   std::set<std::string> used;                                            // every id that was ever launched
@@ -260,6 +245,7 @@ void SimulatedMachines::launch(const Spec& spec, Done done) {
   KILN_ASSERT(box.used.insert(spec.id).second, "a machine's id is launched once, ever");
   KILN_ASSERT(box.addresses.emplace(Box::place_of(spec.interface), spec.id).second,
               "an address of a VPC belongs to one machine");
+  for (const VolumeAt& at : spec.volumes) box.volumes.attach(spec.id, at.volume);
   ++box.launched;
   Box::Machine& machine = box.machines[spec.id];
   machine.spec = spec;
@@ -291,7 +277,12 @@ void SimulatedMachines::stop(const std::string& id, Duration deadline, Done done
   const Duration takes = machine.state == State::stopped ? Duration(0) : std::min(machine.behaviour.stop, deadline);
   machine.state = State::stopping;
   box_->begin(
-      id, takes, [](Box::Machine& then) { then.state = State::stopped; }, std::move(done));
+      id, takes,
+      [this, id](Box::Machine& then) {
+        then.state = State::stopped;
+        box_->volumes.unmount(id);
+      },
+      std::move(done));
 }
 
 void SimulatedMachines::start(const std::string& id, Done done) {
@@ -300,6 +291,7 @@ void SimulatedMachines::start(const std::string& id, Done done) {
     throw Error(ErrorCode::conflict, fmt::format("machine {} is not stopped and cannot be started", id));
   }
   machine.state = State::starting;
+  for (const VolumeAt& at : machine.spec.volumes) box_->volumes.attach(id, at.volume);
   box_->begin(
       id, machine.behaviour.start, [this, id](Box::Machine&) { box_->run(id); }, std::move(done));
 }
@@ -395,6 +387,70 @@ void SimulatedMachines::cancel(const std::string& id, const std::string& command
 
 std::vector<Command> SimulatedMachines::commands(const std::string& id) const { return box_->known(id).begun; }
 
+void SimulatedMachines::Box::on_volume(const std::string& machine, std::function<void()> act, Done done) {
+  if (!machine.empty()) {
+    Machine& at = known(machine);
+    const bool free = (at.state == State::running || at.state == State::stopped) && !at.busy && !at.terminating;
+    if (!free)
+      throw Error(ErrorCode::conflict, fmt::format("machine {} is busy and has no time for a volume", machine));
+    KILN_ASSERT(!at.capturing, "one call at a time for a machine");
+    at.capturing = true;
+  }
+  loop.after(kVolumeTakes, [this, machine, act = std::move(act), done = std::move(done), caller = life] {
+    if (caller != life) return;  // it died in the middle of it
+    const auto at = machines.find(machine);
+    if (at != machines.end()) at->second.capturing = false;
+    std::exception_ptr failure;
+    try {
+      if (!machine.empty() && at == machines.end()) {
+        throw Error(ErrorCode::cancelled, fmt::format("machine {} was terminated meanwhile", machine));
+      }
+      act();
+    } catch (const Error&) {
+      failure = std::current_exception();
+    }
+    done(failure);
+  });
+}
+
+void SimulatedMachines::make_volume(const std::string& id, std::uint64_t gib, const std::string& origin, Done done) {
+  SimulatedVolumes& volumes = box_->volumes;
+  box_->on_volume(
+      volumes.machine_of(origin), [&volumes, id, gib, origin] { volumes.make(id, gib, origin); }, done);
+}
+
+void SimulatedMachines::grow_volume(const std::string& id, std::uint64_t gib, Done done) {
+  SimulatedVolumes& volumes = box_->volumes;
+  box_->on_volume(
+      volumes.machine_of(id), [&volumes, id, gib] { volumes.grow(id, gib); }, done);
+}
+
+void SimulatedMachines::remove_volume(const std::string& id, Done done) {
+  box_->on_volume(
+      "", [&volumes = box_->volumes, id] { volumes.remove(id); }, done);
+}
+
+void SimulatedMachines::attach_volume(const std::string& id, const VolumeAt& at, Done done) {
+  const auto attach = [box = box_.get(), id, at] {
+    box->volumes.attach(id, at.volume);
+    auto& has = box->known(id).spec.volumes;
+    if (std::find(has.begin(), has.end(), at) == has.end()) has.push_back(at);
+  };
+  box_->on_volume(box_->known(id).spec.id, attach, done);
+}
+
+void SimulatedMachines::detach_volume(const std::string& id, const std::string& volume, Done done) {
+  const auto detach = [box = box_.get(), id, volume] {
+    box->volumes.detach(volume);
+    std::erase_if(box->known(id).spec.volumes, [&](const VolumeAt& at) { return at.volume == volume; });
+  };
+  box_->on_volume(box_->known(id).spec.id, detach, done);
+}
+
+void SimulatedMachines::keep_volumes(const std::vector<std::string>& ids) { box_->volumes.keep(ids); }
+
+SimulatedVolumes& SimulatedMachines::volumes() { return box_->volumes; }
+
 State SimulatedMachines::state(const std::string& id) const {
   if (!box_->machines.contains(id) && box_->used.contains(id)) return State::gone;
   return box_->known(id).state;
@@ -408,7 +464,12 @@ std::vector<std::string> SimulatedMachines::adopt(const std::vector<Spec>& known
   Box& box = *box_;
   box.attached = true;
   std::set<std::string> wanted;
-  for (const Spec& spec : known) wanted.insert(spec.id);
+  for (const Spec& spec : known) {
+    wanted.insert(spec.id);
+    if (const auto machine = box.machines.find(spec.id); machine != box.machines.end()) {
+      machine->second.spec.volumes = spec.volumes;
+    }
+  }
   std::vector<std::string> lost;
   std::vector<std::string> live;
   for (auto& [id, machine] : box.machines) {
@@ -478,6 +539,7 @@ void SimulatedMachines::remove_all() {
     for (const auto& [command, running] : machine.running) box_->loop.cancel(running.timer);
   }
   box_->machines.clear();
+  box_->volumes.release_all();
   box_->addresses.clear();
   box_->used.clear();  // a launch that was under way begins anew
 }
@@ -504,70 +566,5 @@ std::size_t SimulatedMachines::launches() const { return box_->launched; }
 std::size_t SimulatedMachines::captures() const { return box_->captured; }
 
 int SimulatedMachines::boots(const std::string& id) const { return box_->known(id).boots; }
-
-void SimulatedNetwork::open() { open_ = true; }
-
-void SimulatedNetwork::close() {
-  open_ = false;
-  ports_.clear();
-  made_.clear();
-}
-
-void SimulatedNetwork::apply(const std::vector<Vpc>& vpcs) {
-  KILN_ASSERT(open_, "the network is open");
-  ++applies_;
-  if (failing_applies_ > 0) {
-    --failing_applies_;
-    throw Error(ErrorCode::io, "the rules cannot be changed");
-  }
-  std::set<std::string> ids;
-  std::set<std::string> public_addresses;
-  std::set<std::string> made;
-  ports_.clear();
-  for (const Vpc& vpc : vpcs) {
-    std::set<std::string> addresses;
-    KILN_ASSERT(ids.insert(vpc.id).second, "a VPC is named once");
-    if (vpc.needed || !vpc.ports.empty() || made_.contains(vpc.id)) made.insert(vpc.id);
-    for (const Port& port : vpc.ports) {
-      KILN_ASSERT(port.interface.vpc == vpc.id, "a port is in the VPC that it names");
-      KILN_ASSERT(ids.insert(port.id).second, "a machine has one port");
-      KILN_ASSERT(addresses.insert(port.interface.address).second, "an address belongs to one machine");
-      KILN_ASSERT(port.public_address.empty() || public_addresses.insert(port.public_address).second,
-                  "a public address belongs to one machine");
-      ports_.push_back(port);
-    }
-  }
-  const std::set<std::string> before = std::exchange(made_, std::move(made));
-  if (!listener_) return;
-  for (const std::string& vpc : made_) {
-    if (!before.contains(vpc)) listener_(vpc, true);
-  }
-  for (const std::string& vpc : before) {
-    if (!made_.contains(vpc)) listener_(vpc, false);
-  }
-}
-
-void SimulatedNetwork::on_change(std::function<void(const std::string& vpc, bool there)> listener) {
-  listener_ = std::move(listener);
-}
-
-host::FileDescriptor SimulatedNetwork::listen(const std::string& vpc, const std::string&, int) {
-  if (!made_.contains(vpc)) throw Error(ErrorCode::not_found, fmt::format("the VPC {} has no network", vpc));
-  return {};
-}
-
-std::string SimulatedNetwork::loopback_address(int number) const { return slot_loopback_address(slot_, number); }
-
-bool SimulatedNetwork::lets_in(const std::string& source, const std::string& address, int port) const {
-  const auto found =
-      std::find_if(ports_.begin(), ports_.end(), [&](const Port& each) { return each.interface.address == address; });
-  if (found == ports_.end()) return false;
-  return std::any_of(found->ingress.begin(), found->ingress.end(), [&](const IngressRule& rule) {
-    const bool tcp =
-        rule.protocol == "-1" || (rule.protocol == "tcp" && rule.from_port <= port && port <= rule.to_port);
-    return tcp && std::any_of(rule.sources.begin(), rule.sources.end(),
-                              [&](const std::string& cidr) { return holds(cidr, source); });
-  });
-}
 
 }  // namespace kiln::machine

@@ -18,6 +18,7 @@
 #include "host/random.h"
 #include "machine/machine.h"
 #include "machine/network.h"
+#include "machine/simulated_volumes.h"
 
 namespace kiln::machine {
 
@@ -68,6 +69,12 @@ class SimulatedMachines final : public Machines {
   void capture(const std::string& id, Captured done) override;
   void run(const std::string& id, const Command& command, CommandDone done) override;
   void cancel(const std::string& id, const std::string& command) override;
+  void make_volume(const std::string& id, std::uint64_t gib, const std::string& origin, Done done) override;
+  void grow_volume(const std::string& id, std::uint64_t gib, Done done) override;
+  void remove_volume(const std::string& id, Done done) override;
+  void attach_volume(const std::string& id, const VolumeAt& at, Done done) override;
+  void detach_volume(const std::string& id, const std::string& volume, Done done) override;
+  void keep_volumes(const std::vector<std::string>& ids) override;
   State state(const std::string& id) const override;
   std::string console(const std::string& id) const override;
   void on_exit(std::function<void(const Exit&)> listener) override;
@@ -84,6 +91,7 @@ class SimulatedMachines final : public Machines {
   void detach();
   // After `detach`: all of them are removed, as `region stop` does.
   void remove_all();
+  SimulatedVolumes& volumes();
   // Of machines that have a disk (running or not), sorted.
   std::vector<std::string> ids() const;
   const Spec& spec(const std::string& id) const;

@@ -22,6 +22,8 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "host/clock.h"
+#include "machine/internal/data_volume.h"
+#include "machine/internal/loop_control.h"
 #include "machine/internal/notifications.h"
 #include "machine/internal/quick_file.h"
 
@@ -161,6 +163,10 @@ class Supervisor {
     output_ = host::FileDescriptor(ends[0]);
     const host::FileDescriptor input(ends[1]);
     if (!cgroup_.empty()) clear_controllers();
+    const std::vector<std::string> arguments = program_of_this_boot();
+    std::vector<char*> argv;
+    for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
+    argv.push_back(nullptr);
     const pid_t parent = ::getpid();
     child_ = ::fork();
     if (child_ < 0) throw Error(ErrorCode::io, fmt::format("cannot fork: {}", std::strerror(errno)));
@@ -178,9 +184,22 @@ class Supervisor {
     sigset_t none;
     sigemptyset(&none);
     ::sigprocmask(SIG_SETMASK, &none, nullptr);
-    ::execvp(program_[0], program_);
-    ::dprintf(2, "cannot start %s: %s\n", program_[0], std::strerror(errno));
+    if (!forbid_loop_control()) {
+      ::dprintf(2, "cannot filter system calls (seccomp): %s\n", std::strerror(errno));
+      ::_exit(126);
+    }
+    ::execvp(argv[0], argv.data());
+    ::dprintf(2, "cannot start %s: %s\n", argv[0], std::strerror(errno));
     ::_exit(127);
+  }
+
+  // With the volumes that it has now.
+  std::vector<std::string> program_of_this_boot() const {
+    std::vector<std::string> argv;
+    for (char** argument = program_; *argument != nullptr; ++argument) argv.emplace_back(*argument);
+    const std::vector<std::string> binds = device_binds(folder_);
+    argv.insert(argv.begin() + 1, binds.begin(), binds.end());
+    return argv;
   }
 
   // What the boot before has turned on for its children would keep the next one out.

@@ -108,6 +108,22 @@ class WatchedMachines final : public machine::Machines {
     machines_.run(id, command, std::move(done));
   }
   void cancel(const std::string& id, const std::string& command) override { machines_.cancel(id, command); }
+  void make_volume(const std::string& id, std::uint64_t gib, const std::string& origin, machine::Done done) override {
+    machines_.make_volume(id, gib, origin, std::move(done));
+  }
+  void grow_volume(const std::string& id, std::uint64_t gib, machine::Done done) override {
+    machines_.grow_volume(id, gib, std::move(done));
+  }
+  void remove_volume(const std::string& id, machine::Done done) override {
+    machines_.remove_volume(id, std::move(done));
+  }
+  void attach_volume(const std::string& id, const machine::VolumeAt& at, machine::Done done) override {
+    machines_.attach_volume(id, at, std::move(done));
+  }
+  void detach_volume(const std::string& id, const std::string& volume, machine::Done done) override {
+    machines_.detach_volume(id, volume, std::move(done));
+  }
+  void keep_volumes(const std::vector<std::string>& ids) override { machines_.keep_volumes(ids); }
   machine::State state(const std::string& id) const override { return machines_.state(id); }
   std::string console(const std::string& id) const override { return machines_.console(id); }
   void on_exit(std::function<void(const machine::Exit&)> listener) override { machines_.on_exit(std::move(listener)); }
