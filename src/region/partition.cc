@@ -169,6 +169,11 @@ void Partition::open() {
     for (machine::Spec& spec : place.region.machines()) known.push_back(std::move(spec));
   }
   const std::vector<std::string> alive = s.parts.machines.adopt(known);
+  std::vector<std::string> volumes;
+  for (const auto& [name, place] : s.places) {
+    for (std::string& id : place.region.host_volumes()) volumes.push_back(std::move(id));
+  }
+  s.parts.machines.keep_volumes(volumes);
   for (auto& [name, place] : s.places) place.region.resume(alive);
 }
 

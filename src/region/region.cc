@@ -165,6 +165,7 @@ void Region::load() {
 }
 
 std::vector<machine::Spec> Region::machines() const { return state_->ec2.machines(); }
+std::vector<std::string> Region::host_volumes() const { return state_->ec2.host_volumes(); }
 void Region::connect() { state_->ec2.connect(); }
 
 void Region::resume(const std::vector<std::string>& alive) {

@@ -60,6 +60,7 @@ class Region {
   // The beginning, in this order (see ec2::Ec2). The data plane is told in `load`, the network in `connect`.
   void load();
   std::vector<machine::Spec> machines() const;
+  std::vector<std::string> host_volumes() const;  // those that the machines' host shall keep
   void connect();
   void resume(const std::vector<std::string>& alive);
 

@@ -47,8 +47,8 @@ bool Ec2::State::begins_capture(Instance& instance) {
     }
     save(found->second);
   };
-  // Reads the disk; the host may refuse at once.
-  const auto read = [&](std::function<void(Instance&, std::exception_ptr, const Digest&)> done) {
+  // Reads the disk, or the data volume of a snapshot; the host may refuse at once.
+  const auto read = [&](Snapshot* data, std::function<void(Instance&, std::exception_ptr, const Digest&)> done) {
     ++capturing;
     instance.busy = true;
     const machine::Captured read_it = [this, id, done](std::exception_ptr failure, const Digest& content) {
@@ -57,7 +57,11 @@ bool Ec2::State::begins_capture(Instance& instance) {
       then(id, [&](Instance& one, std::exception_ptr why) { done(one, why, content); })(failure);
     };
     try {
-      machines.capture(id, read_it);
+      if (data == nullptr) return machines.capture(id, read_it);
+      const auto from = volumes.find(data->origin);
+      if (from != volumes.end()) data->size_gib = from->second.size_gib;  // it may have grown since it was asked for
+      machines.make_volume(data->id, static_cast<std::uint64_t>(data->size_gib), data->origin,
+                           [read_it](std::exception_ptr failure) { read_it(failure, Digest()); });
     } catch (const Error&) {
       loop.post([read_it, failure = std::current_exception()] { read_it(failure, Digest()); });
     }
@@ -85,9 +89,11 @@ bool Ec2::State::begins_capture(Instance& instance) {
       return true;
     }
     if (capturing >= kCapturesAtOnce) return true;  // the end of another goes on with it
-    read([this, snapshot_id](Instance&, std::exception_ptr failure, const Digest& content) {
-      settle(snapshot_id, failure, content);
-    });
+    Snapshot& wish = snapshots.at(snapshot_id);
+    read(wish.data ? &wish : nullptr,
+         [this, snapshot_id](Instance&, std::exception_ptr failure, const Digest& content) {
+           settle(snapshot_id, failure, content);
+         });
     return true;
   }
   if (instance.powered_down && instance.state == InstanceState::running) {
@@ -115,7 +121,7 @@ bool Ec2::State::begins_capture(Instance& instance) {
            if (failure) keep(one, failure, Digest());
          }));
   } else {
-    read(keep);
+    read(nullptr, keep);
   }
   return true;
 }
@@ -136,9 +142,18 @@ void Ec2::State::settle(const std::string& snapshot_id, std::exception_ptr failu
   }
   save(snapshot);
   for (auto& [id, image] : images) {
-    if (image.state != ImageState::pending || image.root()->snapshot_id != snapshot_id) continue;
+    const auto has = [&](const BlockDevice& device) { return device.snapshot_id == snapshot_id; };
+    if (image.state != ImageState::pending || std::ranges::none_of(image.devices, has)) continue;
+    if (image.root()->snapshot_id == snapshot_id) image.digest = content;
+    const bool waits = std::ranges::any_of(image.devices, [&](const BlockDevice& device) {
+      const auto one = snapshots.find(device.snapshot_id);
+      return one != snapshots.end() && one->second.state == SnapshotState::pending;
+    });
+    if (!failure && waits) {
+      save(image);
+      continue;
+    }
     image.state = failure ? ImageState::failed : ImageState::available;
-    image.digest = content;
     image.state_message = snapshot.state_message;
     save(image);
   }
@@ -147,7 +162,8 @@ void Ec2::State::settle(const std::string& snapshot_id, std::exception_ptr failu
 void Ec2::State::resume_captures() {
   std::vector<const Snapshot*> pending;
   for (const auto& [id, snapshot] : snapshots) {
-    if (snapshot.state == SnapshotState::pending) pending.push_back(&snapshot);
+    const bool of_volume = snapshot.data && snapshot.instance_id.empty();  // resume_volumes
+    if (snapshot.state == SnapshotState::pending && !of_volume) pending.push_back(&snapshot);
   }
   std::sort(pending.begin(), pending.end(),
             [](const Snapshot* a, const Snapshot* b) { return a->started < b->started; });

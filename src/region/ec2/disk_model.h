@@ -1,7 +1,8 @@
 // Disk model: what EC2 keeps of disks: what a block device mapping says, volumes, snapshots. Values only.
 //
-// A disk's content is an image of the store: a snapshot is such an image by its digest, a volume is made from one and
-// holds what its instance writes on top.
+// There are two kinds. A root volume's content is an image of the store: its snapshot is such an image by its digest,
+// the volume is made from one and holds what its instance writes on top. A data volume is a block device that the
+// machines' host keeps under the volume's id, its snapshot a copy of that under the snapshot's id.
 #pragma once
 
 #include <cstdint>
@@ -55,6 +56,20 @@ struct SharingChange {
 // Throws ApiError of that code for what is no account and no group that there is.
 void change_sharing(Sharing& sharing, const SharingChange& change, const char* code);
 
+// The last thing that ModifyVolume was asked for.
+struct VolumeChange {
+  std::int64_t size_gib = 0;  // what it was before, as the others
+  std::string type;
+  std::int64_t iops = 0;
+  std::int64_t throughput = 0;
+  Time started{};
+  std::optional<Time> ended;  // nothing while the host is at it
+};
+
+// As AWS names them, but that a volume whose guest has it mounted is "busy" there.
+enum class Attachment { attaching, attached, detaching };
+std::string_view to_string(Attachment state);
+
 struct Volume {
   std::string id;
   std::string zone;
@@ -68,11 +83,27 @@ struct Volume {
   std::string instance_id;  // empty: available
   std::string device;
   bool delete_on_termination = true;
+  bool data = false;  // of the second kind
+  bool made = true;   // its host has it
+  bool deleting = false;
+  std::string failure;  // why it could not be made
+  Attachment attachment = Attachment::attached;
+  Time attached{};
+  std::optional<VolumeChange> change;
+  std::string client_token;  // of CreateVolume
+  Digest token_digest;
   bool kept = false;  // `content` has what the instance has written: it ends, and the volume stays
   Digest content;     // what it was made from, or what was kept
   Time created{};
   Tags tags;
+
+  // Of this process only.
+  bool busy = false;     // its host is at work on it
+  bool waiting = false;  // a pause before the next try
+  Duration retry_in{0};  // the pause after the next failure; 0: the first
 };
+// "creating", "available", "in-use", "deleting", "error"
+std::string_view state_of(const Volume& volume);
 
 enum class SnapshotState { pending, completed, error };
 std::string_view to_string(SnapshotState state);
@@ -81,6 +112,8 @@ struct Snapshot {
   std::string id;
   std::string volume_id;    // "vol-ffffffff" when it was not made from one of ours, as AWS shows those
   std::string instance_id;  // whose disk is read; empty when no disk had to be
+  bool data = false;        // of a data volume
+  std::string origin;       // the volume or the snapshot that it is a copy of, as its host names it
   bool power_down = false;  // the instance is shut down for it, and started again
   SnapshotState state = SnapshotState::pending;
   std::string state_message;  // of an error

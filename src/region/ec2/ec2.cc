@@ -60,7 +60,11 @@ void Ec2::replicate(const std::string& table, const std::string& key, const std:
   if (table == kAddressTable) take(s.elastic, read_address);
   if (table == kInstanceTable) take(s.instances, read_instance);
   if (table == kImageTable) take(s.images, read_image);
-  if (table == kVolumeTable) take(s.volumes, read_volume);
+  if (table == kVolumeTable) {
+    take(s.volumes, read_volume);
+    const auto found = s.volumes.find(key);
+    if (found != s.volumes.end() && found->second.data) s.had.emplace(found->second.instance_id, key);
+  }
   if (table == kSnapshotTable) take(s.snapshots, read_snapshot);
   if (table == kTemplateTable) take(s.templates, read_launch_template);
   if (table == kGroupTable) take(s.groups, read_security_group);
@@ -72,7 +76,10 @@ void Ec2::connect() { state_->apply_network(); }
 
 void Ec2::State::save(const Instance& instance) { journal.put(kInstanceTable, instance.id, write_record(instance)); }
 void Ec2::State::save(const Image& image) { journal.put(kImageTable, image.id, write_record(image)); }
-void Ec2::State::save(const Volume& volume) { journal.put(kVolumeTable, volume.id, write_record(volume)); }
+void Ec2::State::save(const Volume& volume) {
+  if (volume.data && !volume.instance_id.empty()) had.emplace(volume.instance_id, volume.id);
+  journal.put(kVolumeTable, volume.id, write_record(volume));
+}
 void Ec2::State::save(const Snapshot& snapshot) { journal.put(kSnapshotTable, snapshot.id, write_record(snapshot)); }
 void Ec2::State::save(const LaunchTemplate& value) { journal.put(kTemplateTable, value.id, write_record(value)); }
 void Ec2::State::save(const SecurityGroup& group) { journal.put(kGroupTable, group.id, write_record(group)); }

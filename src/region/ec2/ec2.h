@@ -3,8 +3,8 @@
 //
 // It lives on the region's loop. Every change is in the journal before the turn ends. What a caller did wrong is an
 // ApiError with AWS's code. After a restart it is told which machines outlived us, and whatever was under way (a
-// launch, a stop, an end, an image) is gone on with. Not modelled: status checks that fail, volumes besides the root's,
-// interfaces beyond their ids.
+// launch, a stop, an end, an image) is gone on with. Not modelled: status checks that fail, interfaces
+// beyond their ids.
 #pragma once
 
 #include <functional>
@@ -179,7 +179,25 @@ class Ec2 {
 
   // Disks.
   const std::map<std::string, Volume>& volumes() const;
-  const Volume& volume(const std::string& id) const;  // ApiError InvalidVolume.NotFound
+  const Volume& volume(const std::string& id) const;                            // ApiError InvalidVolume.NotFound
+  std::vector<const Volume*> volumes_of(const std::string& instance_id) const;  // its root volume first
+  // None of them is on its way from one state to another; one that is unknown is not.
+  bool volumes_settled(const std::vector<std::string>& ids) const;
+  // Volumes besides the root's. What they are asked for is done by the machines' host afterwards.
+  struct VolumeRequest {
+    BlockDevice device;  // without a name
+    std::string zone;
+    std::string client_token;
+    Tags tags;
+  };
+  const Volume& create_volume(const VolumeRequest& request);
+  const Volume& attach_volume(const std::string& id, const std::string& instance_id, const std::string& device);
+  // Instance and device may be empty; when they are said they must be so.
+  const Volume& detach_volume(const std::string& id, const std::string& instance_id, const std::string& device);
+  void delete_volume(const std::string& id);
+  const Volume& modify_volume(const std::string& id, const BlockDevice& wish);  // size, type, iops, throughput
+  // What the machines' host keeps for it: data volumes and their snapshots, by id.
+  std::vector<std::string> host_volumes() const;
   const Snapshot& create_snapshot(const std::string& volume_id, const std::string& description, const Tags& tags);
   void delete_snapshot(const std::string& id);
   const std::map<std::string, Snapshot>& snapshots() const;

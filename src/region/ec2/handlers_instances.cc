@@ -40,16 +40,17 @@ std::string root_device_of(const Ec2& ec2, const Instance& instance) {
 }
 
 std::vector<w::InstanceBlockDeviceMapping> block_devices_of(const Ec2& ec2, const Instance& instance) {
-  const auto volume = ec2.volumes().find(instance.volume_id);
-  if (volume == ec2.volumes().end()) return {};
-  w::InstanceBlockDeviceMapping root;
-  root.device_name = volume->second.device;
-  root.ebs.emplace();
-  root.ebs->volume_id = instance.volume_id;
-  root.ebs->status = "attached";
-  root.ebs->attach_time = volume->second.created;
-  root.ebs->delete_on_termination = volume->second.delete_on_termination;
-  return {root};
+  std::vector<w::InstanceBlockDeviceMapping> out;
+  for (const Volume* volume : ec2.volumes_of(instance.id)) {
+    w::InstanceBlockDeviceMapping& one = out.emplace_back();
+    one.device_name = volume->device;
+    one.ebs.emplace();
+    one.ebs->volume_id = volume->id;
+    one.ebs->status = std::string(to_string(volume->attachment));
+    one.ebs->attach_time = volume->attached;
+    one.ebs->delete_on_termination = volume->delete_on_termination;
+  }
+  return out;
 }
 
 namespace {
@@ -149,6 +150,25 @@ w::Instance to_wire(const Ec2& ec2, const Instance& instance) {
   return out;
 }
 
+// Of the filters block-device-mapping.*
+std::optional<std::vector<std::string>> volume_values(const std::vector<const Volume*>& volumes,
+                                                      const std::string& name) {
+  std::vector<std::string> values;
+  for (const std::string known : {"device-name", "volume-id", "status", "attach-time", "delete-on-termination"}) {
+    if (name != known) continue;
+    for (const Volume* volume : volumes) {
+      values.push_back(name == "device-name"           ? volume->device
+                       : name == "volume-id"           ? volume->id
+                       : name == "status"              ? std::string(to_string(volume->attachment))
+                       : name == "attach-time"         ? format_iso8601(volume->attached)
+                       : volume->delete_on_termination ? "true"
+                                                       : "false");
+    }
+    return values;
+  }
+  return std::nullopt;
+}
+
 std::optional<std::vector<std::string>> filter_values(const Ec2& ec2, const Instance& one, const std::string& name) {
   using Values = std::vector<std::string>;
   if (name == "instance-id") return Values{one.id};
@@ -164,19 +184,8 @@ std::optional<std::vector<std::string>> filter_values(const Ec2& ec2, const Inst
   if (name == "owner-id") return Values{ec2.options().account};
   if (name == "virtualization-type") return Values{"hvm"};
   if (name == "root-device-type") return Values{"ebs"};
-  const auto volume = ec2.volumes().find(one.volume_id);
-  const bool has_volume = volume != ec2.volumes().end();
-  if (name == "root-device-name" || name == "block-device-mapping.device-name") {
-    return Values{has_volume ? volume->second.device : ""};
-  }
-  if (name == "block-device-mapping.volume-id") return Values{has_volume ? one.volume_id : ""};
-  if (name == "block-device-mapping.status") return Values{has_volume ? "attached" : ""};
-  if (name == "block-device-mapping.attach-time") {
-    return Values{has_volume ? format_iso8601(volume->second.created) : ""};
-  }
-  if (name == "block-device-mapping.delete-on-termination") {
-    return Values{!has_volume ? "" : volume->second.delete_on_termination ? "true" : "false"};
-  }
+  if (name == "root-device-name") return Values{root_device_of(ec2, one)};
+  if (name.starts_with("block-device-mapping.")) return volume_values(ec2.volumes_of(one.id), name.substr(21));
   if (name == "state-reason-code") return Values{one.reason_code};
   if (name == "launch-index") return Values{std::to_string(one.launch_index)};
   if (name == "launch-time") return Values{format_iso8601(one.launched)};

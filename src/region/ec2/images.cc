@@ -37,21 +37,27 @@ std::string architecture_of(const store::Image& content) {
   return content.config.architecture == "arm64" ? "arm64" : "x86_64";
 }
 
-// The mapping that a request makes of the root device; nothing: it says none. Others are refused unless they are no
-// disks.
+// The mapping that a request makes of the root device; nothing: it says none.
 std::optional<BlockDevice> root_in(const std::vector<BlockDevice>& devices, const std::string& root_device) {
   std::optional<BlockDevice> root;
   for (const BlockDevice& device : devices) {
     check_device(device);
-    if (device.name == root_device) {
-      root = device;
-    } else if (is_disk(device)) {
-      throw ApiError("UnsupportedOperation",
-                     fmt::format("This region's images have their root device {} and no other: {} cannot be mapped",
-                                 root_device, device.name));
-    }
+    if (device.name == root_device) root = device;
   }
   return root;
+}
+
+// https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateImage.html: of what is there already only
+// DeleteOnTermination can be changed.
+void check_only_deletion(const BlockDevice& asked, const BlockDevice& now) {
+  const bool changes = (asked.size_gib && asked.size_gib != now.size_gib) || (asked.type && asked.type != now.type) ||
+                       (asked.iops && asked.iops != now.iops) ||
+                       (asked.throughput && asked.throughput != now.throughput) ||
+                       (asked.encrypted && asked.encrypted != now.encrypted) || !asked.kms_key.empty() ||
+                       !asked.snapshot_id.empty() || !is_disk(asked);
+  if (!changes) return;
+  throw ApiError("InvalidBlockDeviceMapping",
+                 fmt::format("Of the device {} only DeleteOnTermination can be changed", now.name));
 }
 
 }  // namespace
@@ -115,6 +121,12 @@ const Image& Ec2::register_image(const ImageRequest& request) {
     if (snapshot.state != SnapshotState::completed) {
       throw ApiError("IncorrectState", fmt::format("The snapshot {} is not completed", snapshot.id));
     }
+    if (snapshot.data) {
+      throw ApiError("UnsupportedOperation",
+                     fmt::format("{} is of a data volume, and this region's images boot from layers: make the image of "
+                                 "an instance (CreateImage), or import its files as an archive (kiln bake)",
+                                 snapshot.id));
+    }
     root.snapshot_id = snapshot.id;
     root.size_gib = snapshot.size_gib;
     root.encrypted = snapshot.encrypted;
@@ -137,9 +149,29 @@ const Image& Ec2::register_image(const ImageRequest& request) {
     root = s.root_volume_of(image, {*asked});
   }
   if (root.snapshot_id.empty()) s.give_root_snapshot(image);
+  for (const BlockDevice& device : s.data_devices_of(image, request.devices)) image.devices.push_back(device);
   Image& kept = s.images[image.id] = image;
   s.save(kept);
   return kept;
+}
+
+std::vector<BlockDevice> Ec2::State::data_devices_in(const Instance& instance, const std::vector<BlockDevice>& asked) {
+  Image as_it_is = new_image("", "", volumes.at(instance.volume_id).device);
+  for (const Volume* volume : data_volumes_of(instance.id)) {
+    if (volume->attachment == Attachment::attached) as_it_is.devices.push_back(mapping_of(*volume));
+  }
+  std::vector<BlockDevice> others;  // new ones, and those that go
+  for (const BlockDevice& device : asked) {
+    const auto known = std::ranges::find_if(as_it_is.devices,
+                                            [&](const BlockDevice& one) { return same_device(one.name, device.name); });
+    if (known == as_it_is.devices.end() || !is_disk(device)) {
+      others.push_back(device);
+    } else if (known != as_it_is.devices.begin()) {
+      check_only_deletion(device, *known);
+      if (device.delete_on_termination) known->delete_on_termination = device.delete_on_termination;
+    }
+  }
+  return data_devices_of(as_it_is, others);
 }
 
 const Image& Ec2::create_image(const std::string& instance_id, const ImageRequest& request, bool no_reboot) {
@@ -167,29 +199,12 @@ const Image& Ec2::create_image(const std::string& instance_id, const ImageReques
   image.source_region = s.options.region;
   image.tags = request.tags;
   BlockDevice& root = image.devices.front();
-  root.size_gib = volume.size_gib;
-  root.type = volume.type;
-  if (volume.type != "gp2" && volume.iops != 0) root.iops = volume.iops;
-  if (volume.throughput != 0) root.throughput = volume.throughput;
-  root.delete_on_termination = volume.delete_on_termination;
-  root.encrypted = volume.encrypted;
-  root.kms_key = volume.kms_key;
+  root = mapping_of(volume);
   if (const std::optional<BlockDevice> asked = root_in(request.devices, root.name)) {
-    // https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateImage.html: of what is there already only
-    // DeleteOnTermination can be changed.
-    BlockDevice same = *asked;
-    same.delete_on_termination.reset();
-    const bool changes = (same.size_gib && same.size_gib != root.size_gib) || (same.type && same.type != root.type) ||
-                         (same.iops && same.iops != root.iops) ||
-                         (same.throughput && same.throughput != root.throughput) ||
-                         (same.encrypted && same.encrypted != root.encrypted) || !same.kms_key.empty() ||
-                         !same.snapshot_id.empty() || !is_disk(same);
-    if (changes) {
-      throw ApiError("InvalidBlockDeviceMapping",
-                     fmt::format("Of the root device {} only DeleteOnTermination can be changed", root.name));
-    }
+    check_only_deletion(*asked, root);
     if (asked->delete_on_termination) root.delete_on_termination = asked->delete_on_termination;
   }
+  const std::vector<BlockDevice> others = s.data_devices_in(from, request.devices);
   Snapshot snapshot =
       s.new_snapshot(volume.id, root, fmt::format("Created by CreateImage({}) for {}", from.id, image.id));
   snapshot.instance_id = from.id;
@@ -197,9 +212,24 @@ const Image& Ec2::create_image(const std::string& instance_id, const ImageReques
   snapshot.tags = request.snapshot_tags;
   root.snapshot_id = snapshot.id;
   s.save(s.snapshots[snapshot.id] = snapshot);
+  s.want_capture(snapshot);
+  for (BlockDevice device : others) {
+    for (const Volume* other : s.data_volumes_of(from.id)) {
+      if (other->device != device.name || !device.snapshot_id.empty()) continue;
+      Snapshot copy = s.new_snapshot(other->id, device, snapshot.description);
+      copy.instance_id = from.id;
+      copy.power_down = !no_reboot;
+      copy.tags = request.snapshot_tags;
+      copy.data = true;
+      copy.origin = other->id;
+      device.snapshot_id = copy.id;
+      s.save(s.snapshots[copy.id] = copy);
+      s.want_capture(copy);
+    }
+    image.devices.push_back(device);
+  }
   Image& kept = s.images[image.id] = image;
   s.save(kept);
-  s.want_capture(snapshot);
   return kept;
 }
 
@@ -255,7 +285,7 @@ const Image& Ec2::copy_image(const CopyRequest& request) {
   std::erase_if(image.tags, [](const auto& tag) { return tag.first.starts_with("aws:"); });
   for (const auto& [key, value] : request.tags) image.tags[key] = value;
   for (BlockDevice& device : image.devices) {
-    if (!is_disk(device)) continue;
+    if (!is_disk(device) || device.snapshot_id.empty()) continue;
     const std::string source_snapshot = device.snapshot_id;
     if (request.encrypted || device.encrypted.value_or(false)) {
       device.encrypted = true;
@@ -265,11 +295,18 @@ const Image& Ec2::copy_image(const CopyRequest& request) {
         kNoVolume, device,
         fmt::format("Copied for DestinationAmi {} from SourceAmi {} for SourceSnapshot {}. Task created on {}.",
                     image.id, source.id, source_snapshot, s.loop.now().time_since_epoch().count()));
-    snapshot.state = SnapshotState::completed;
-    snapshot.completed = snapshot.started;
-    snapshot.content = image.digest;
     snapshot.tags = request.snapshot_tags;
     device.snapshot_id = snapshot.id;
+    if (device.name == image.root_device) {
+      snapshot.state = SnapshotState::completed;
+      snapshot.completed = snapshot.started;
+      snapshot.content = image.digest;
+    } else {
+      snapshot.data = true;
+      snapshot.origin = source_snapshot;
+      image.state = ImageState::pending;
+      s.loop.post([&s, id = snapshot.id] { s.copy_snapshot(id); });
+    }
     s.save(s.snapshots[snapshot.id] = snapshot);
   }
   Image& kept = s.images[image.id] = image;

@@ -72,6 +72,7 @@ std::vector<const Instance*> Ec2::run_instances(const RunRequest& request) {
     throw ApiError("InvalidAMIID.Unavailable", fmt::format("The image ID '{}' is not available", image.id));
   }
   const BlockDevice root = s.root_volume_of(image, data.devices);
+  const std::vector<BlockDevice> others = s.data_devices_of(image, data.devices);
   std::string type_name = data.instance_type.value_or("m5.large");  // EC2's own default is m1.small, which is gone
   const InstanceType* type = find_instance_type(type_name);
   if (type == nullptr) {
@@ -128,8 +129,10 @@ std::vector<const Instance*> Ec2::run_instances(const RunRequest& request) {
         s.used_addresses.erase({one->vpc_id, one->private_address});
         s.public_addresses.release(one->public_address);
         s.journal.erase(kInstanceTable, one->id);
-        s.journal.erase(kVolumeTable, one->volume_id);
-        s.volumes.erase(one->volume_id);
+        for (const Volume* volume : volumes_of(one->id)) {
+          s.journal.erase(kVolumeTable, volume->id);
+          s.volumes.erase(std::string(volume->id));
+        }
         std::string id = one->id;
         s.instances.erase(id);
       }
@@ -160,7 +163,11 @@ std::vector<const Instance*> Ec2::run_instances(const RunRequest& request) {
     }
     instance.interface_id = s.new_id("eni-");
     instance.launched = s.loop.now();
-    s.make_root_volume(instance, image, root, data.tags.contains("volume") ? data.tags.at("volume") : Tags());
+    const Tags volume_tags = data.tags.contains("volume") ? data.tags.at("volume") : Tags();
+    s.make_root_volume(instance, image, root, volume_tags);
+    for (const BlockDevice& device : others) {
+      s.put_into(s.make_data_volume(device, instance.zone, volume_tags), instance, device.name);
+    }
     Instance& kept = s.instances[instance.id] = instance;
     if (!request.client_token.empty()) s.by_token[request.client_token].push_back(kept.id);
     s.save(kept);
@@ -186,6 +193,9 @@ machine::Spec Ec2::State::spec_of(const Instance& instance, bool with_image) con
   spec.type = instance.type;
   if (const auto volume = volumes.find(instance.volume_id); volume != volumes.end()) {
     spec.disk_gib = static_cast<std::uint64_t>(volume->second.size_gib);
+  }
+  for (const Volume* volume : data_volumes_of(instance.id)) {
+    if (volume->made) spec.volumes.push_back({volume->id, volume->device});
   }
   if (const InstanceType* type = find_instance_type(instance.type)) {
     spec.limits.memory_bytes = static_cast<std::uint64_t>(type->memory_mib) << 20;
@@ -267,7 +277,7 @@ void Ec2::State::advance(const std::string& id) {
   auto it = instances.find(id);
   if (it == instances.end() || it->second.busy) return;
   Instance& instance = it->second;
-  if (begins_capture(instance)) return;
+  if (begins_capture(instance) || begins_volume(instance)) return;
   // What the host refuses at once counts as what it says later.
   auto ask = [](auto&& act, auto&& done) {
     try {
@@ -278,6 +288,7 @@ void Ec2::State::advance(const std::string& id) {
   };
 
   if (instance.state == InstanceState::pending && instance.image.empty()) return await_image(instance);
+  if (instance.state == InstanceState::pending && !instance.has_disk && awaits_volumes(instance)) return;
   if (instance.state == InstanceState::pending) {
     instance.busy = true;
     auto started = then(id, [this](Instance& one, std::exception_ptr failure) {
@@ -289,6 +300,7 @@ void Ec2::State::advance(const std::string& id) {
       } else if (failure) {
         set_state(one, InstanceState::stopped, "Server.InternalError", "Server.InternalError: " + message_of(failure));
       } else {
+        if (!one.has_disk) volumes_launched(one);
         one.has_disk = true;
         save(one);
         if (one.state == InstanceState::pending) set_state(one, InstanceState::running, "", "");
@@ -407,10 +419,12 @@ void Ec2::resume(const std::vector<std::string>& alive) {
     if (it->second.state != InstanceState::pending) continue;
     // Its launch or start ended well, unseen by the process before. One that was half launched is removed, and launched
     // anew.
+    if (!it->second.has_disk) s.volumes_launched(it->second);
     it->second.has_disk = true;
     s.set_state(it->second, InstanceState::running, "", "");
   }
   s.resume_captures();
+  s.resume_volumes();
   for (const auto& [id, instance] : s.instances) s.loop.post([&s, name = id] { s.advance(name); });
 }
 

@@ -23,6 +23,25 @@ std::string_view to_string(InstanceState state) {
   return "";
 }
 
+std::string_view to_string(Attachment state) {
+  switch (state) {
+    case Attachment::attaching:
+      return "attaching";
+    case Attachment::attached:
+      return "attached";
+    case Attachment::detaching:
+      return "detaching";
+  }
+  return "?";
+}
+
+std::string_view state_of(const Volume& volume) {
+  if (!volume.failure.empty()) return "error";
+  if (volume.deleting) return "deleting";
+  if (!volume.made) return "creating";
+  return volume.instance_id.empty() ? "available" : "in-use";
+}
+
 std::string_view to_string(SnapshotState state) {
   switch (state) {
     case SnapshotState::pending:

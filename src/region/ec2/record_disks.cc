@@ -19,6 +19,25 @@ std::optional<Time> maybe_time_of(const json& value) {
   return value.is_null() ? std::nullopt : std::optional<Time>(time_of(value));
 }
 
+json to_json(const VolumeChange& change) {
+  return {{"size_gib", change.size_gib},
+          {"type", change.type},
+          {"iops", change.iops},
+          {"throughput", change.throughput},
+          {"started", number(change.started)},
+          {"ended", maybe_number(change.ended)}};
+}
+VolumeChange change_of(const json& from) {
+  VolumeChange change;
+  from.at("size_gib").get_to(change.size_gib);
+  from.at("type").get_to(change.type);
+  from.at("iops").get_to(change.iops);
+  from.at("throughput").get_to(change.throughput);
+  change.started = time_of(from.at("started"));
+  change.ended = maybe_time_of(from.at("ended"));
+  return change;
+}
+
 }  // namespace
 
 json to_json(const BlockDevice& device) {
@@ -65,6 +84,15 @@ std::string write_record(const Volume& value) {
               {"device", value.device},
               {"delete_on_termination", value.delete_on_termination},
               {"kept", value.kept},
+              {"data", value.data},
+              {"made", value.made},
+              {"deleting", value.deleting},
+              {"failure", value.failure},
+              {"attachment", static_cast<int>(value.attachment)},
+              {"attached", number(value.attached)},
+              {"change", value.change ? to_json(*value.change) : json()},
+              {"client_token", value.client_token},
+              {"token_digest", text_of(value.token_digest)},
               {"content", text_of(value.content)},
               {"created", number(value.created)},
               {"tags", value.tags}}
@@ -90,6 +118,17 @@ Volume read_volume(const std::string& text) {
     value.content = digest_of(from.at("content"));
     value.created = time_of(from.at("created"));
     from.at("tags").get_to(value.tags);
+    value.attached = value.created;
+    if (!from.contains("data")) return value;  // of before there were others than root volumes
+    from.at("data").get_to(value.data);
+    from.at("made").get_to(value.made);
+    from.at("deleting").get_to(value.deleting);
+    from.at("failure").get_to(value.failure);
+    value.attachment = static_cast<Attachment>(from.at("attachment").get<int>());
+    value.attached = time_of(from.at("attached"));
+    if (!from.at("change").is_null()) value.change = change_of(from.at("change"));
+    from.at("client_token").get_to(value.client_token);
+    value.token_digest = digest_of(from.at("token_digest"));
     return value;
   });
 }
@@ -99,6 +138,8 @@ std::string write_record(const Snapshot& value) {
               {"volume_id", value.volume_id},
               {"instance_id", value.instance_id},
               {"power_down", value.power_down},
+              {"data", value.data},
+              {"origin", value.origin},
               {"state", static_cast<int>(value.state)},
               {"state_message", value.state_message},
               {"description", value.description},
@@ -131,6 +172,8 @@ Snapshot read_snapshot(const std::string& text) {
     value.completed = maybe_time_of(from.at("completed"));
     value.sharing = sharing_of(from.at("sharing"));
     from.at("tags").get_to(value.tags);
+    value.data = from.value("data", false);
+    value.origin = from.value("origin", "");
     return value;
   });
 }

@@ -42,8 +42,18 @@ const Snapshot& Ec2::create_snapshot(const std::string& volume_id, const std::st
   snapshot.tags = tags;
   const auto instance = s.instances.find(from.instance_id);
   if (instance != s.instances.end()) snapshot.instance_id = instance->first;
+  if (from.data) {
+    if (!from.made) {
+      throw ApiError("IncorrectState", fmt::format("The volume '{}' is '{}'", volume_id, state_of(from)));
+    }
+    snapshot.data = true;
+    snapshot.origin = volume_id;
+  }
   Snapshot& kept = s.snapshots[snapshot.id] = snapshot;
-  if (!kept.instance_id.empty()) {
+  if (from.data && kept.instance_id.empty()) {
+    s.save(kept);
+    s.loop.post([&s, volume_id] { s.advance_volume(volume_id); });
+  } else if (!kept.instance_id.empty()) {
     s.save(kept);
     s.want_capture(kept);
   } else {
@@ -56,17 +66,21 @@ void Ec2::delete_snapshot(const std::string& id) {
   State& s = *state_;
   const Snapshot& snapshot = s.own_snapshot(id);
   for (const auto& [image_id, image] : s.images) {
-    const BlockDevice* root = image.root();
-    if (root == nullptr || root->snapshot_id != id || image.state == ImageState::failed) continue;
+    const auto has = [&](const BlockDevice& device) { return device.snapshot_id == id; };
+    if (std::ranges::none_of(image.devices, has) || image.state == ImageState::failed) continue;
     throw ApiError("InvalidSnapshot.InUse", fmt::format("The snapshot {} is currently in use by {}", id, image_id));
   }
-  if (const auto waiting = s.captures.find(snapshot.instance_id); waiting != s.captures.end()) {
-    if (std::ranges::find(waiting->second, id) != waiting->second.end()) {
-      throw ApiError("IncorrectState", fmt::format("The snapshot {} is pending and cannot be deleted now", id));
-    }
+  if (snapshot.state == SnapshotState::pending) {
+    throw ApiError("IncorrectState", fmt::format("The snapshot {} is pending and cannot be deleted now", id));
   }
+  const bool waited_for = std::ranges::any_of(s.volumes, [&](const auto& entry) {
+    return entry.second.snapshot_id == id && !entry.second.made && entry.second.failure.empty();
+  });
+  if (waited_for) throw ApiError("IncorrectState", fmt::format("A volume is being made of the snapshot {}", id));
+  const bool data = snapshot.data;
   s.journal.erase(kSnapshotTable, id);
   s.snapshots.erase(id);
+  if (data) s.loop.post([&s, id] { s.remove_from_host(id); });
 }
 
 const std::map<std::string, Snapshot>& Ec2::snapshots() const { return state_->snapshots; }

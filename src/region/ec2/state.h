@@ -44,6 +44,7 @@ struct Ec2::State {
   std::map<std::string, std::vector<std::string>> by_token;  // client token → instances
   std::map<std::string, Image> images;
   std::map<std::string, Volume> volumes;
+  std::set<std::pair<std::string, std::string>> had;  // instance and data volume; more than is so now
   std::map<std::string, Snapshot> snapshots;
   std::map<std::string, std::vector<std::string>>
       captures;       // instance → snapshots that wait for its disk, oldest first
@@ -103,6 +104,30 @@ struct Ec2::State {
   bool begins_capture(Instance& instance);
   void settle(const std::string& snapshot_id, std::exception_ptr failure, const Digest& content);
   void resume_captures();
+
+  // data_volumes.cc
+  // All of it said: from its snapshot, and as EBS has it. ApiError for what cannot be.
+  BlockDevice data_device_of(const BlockDevice& asked);
+  // The volumes besides the root's: the request's mappings over the image's own.
+  std::vector<BlockDevice> data_devices_of(const Image& image, const std::vector<BlockDevice>& asked);
+  // The same for an image of an instance, over what it has.
+  std::vector<BlockDevice> data_devices_in(const Instance& instance, const std::vector<BlockDevice>& asked);
+  Volume& make_data_volume(const BlockDevice& device, const std::string& zone, const Tags& tags);
+  void put_into(Volume& volume, const Instance& instance, const std::string& device);  // to be attached
+
+  // volume_work.cc: what the machines' host does for volumes. The wishes are in the journal.
+  std::vector<Volume*> data_volumes_of(const std::string& instance_id);
+  std::vector<const Volume*> data_volumes_of(const std::string& instance_id) const;
+  void advance_volume(const std::string& id);
+  bool awaits_volumes(const Instance& instance);  // its launch does
+  bool begins_volume(Instance& instance);         // a change of what it has
+  void volumes_launched(const Instance& instance);
+  void copy_snapshot(const std::string& id);  // of a snapshot, or of a volume that no instance has
+  void release_data_volumes(const std::string& instance_id);
+  void remove_from_host(const std::string& id);
+  void resume_volumes();
+  // Pauses, and goes on with it then.
+  void volume_later(Volume& volume, const std::string& what, std::exception_ptr failure);
 
   // volumes.cc
   void complete_disks();  // records of before disks were kept
@@ -201,6 +226,17 @@ bool is_absent(std::exception_ptr failure);  // the machine is not there
 
 // volumes.cc. Throws ApiError for a size, a type or a speed that EBS does not have, and for what this region lacks.
 void check_device(const BlockDevice& device);
+void check_disk(const BlockDevice& device);  // the same, whatever its name
+// `over` wins wherever it says something.
+void lay_over(BlockDevice& device, const BlockDevice& over);
+// As DescribeVolumes shows them: gp2 has 3 a GiB, at least 100.
+std::int64_t iops_of(const std::string& type, std::int64_t size_gib, const std::optional<std::int64_t>& asked);
+std::int64_t throughput_of(const std::string& type, const std::optional<std::int64_t>& asked);
+// data_volumes.cc. "/dev/sdf" and "/dev/xvdf" are one.
+bool same_device(const std::string& one, const std::string& other);
+// Its mapping in an image of its instance.
+BlockDevice mapping_of(const Volume& volume);
+inline constexpr std::size_t kVolumesMost = 27;  // Nitro: 28 attachments, one of them the network interface
 
 // record.cc, record_disks.cc: the journal's form of each.
 std::string write_record(const Volume& value);

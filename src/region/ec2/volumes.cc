@@ -1,4 +1,4 @@
-// Volumes: the root disks of instances: how large, of which kind, and what becomes of them.
+// Volumes: what EBS has of them, and the root disks of instances: how large, of which kind, and what becomes of them.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -36,7 +36,10 @@ const VolumeType& type_named(const std::string& name) {
                  fmt::format("Value ({}) for parameter volumeType is invalid. Unknown volume type.", name));
 }
 
-// As DescribeVolumes shows them: gp2 has 3 a GiB, at least 100.
+[[noreturn]] void bad_mapping(const std::string& message) { throw ApiError("InvalidBlockDeviceMapping", message); }
+
+}  // namespace
+
 std::int64_t iops_of(const std::string& type, std::int64_t size_gib, const std::optional<std::int64_t>& asked) {
   if (asked) return *asked;
   if (type == "gp3") return 3000;
@@ -44,13 +47,29 @@ std::int64_t iops_of(const std::string& type, std::int64_t size_gib, const std::
   return 0;
 }
 
-[[noreturn]] void bad_mapping(const std::string& message) { throw ApiError("InvalidBlockDeviceMapping", message); }
+std::int64_t throughput_of(const std::string& type, const std::optional<std::int64_t>& asked) {
+  return type == "gp3" ? asked.value_or(kThroughputLeast) : 0;
+}
 
-}  // namespace
+void lay_over(BlockDevice& device, const BlockDevice& over) {
+  if (over.type && over.type != device.type) {
+    device.type = over.type;
+    device.iops.reset();
+    device.throughput.reset();
+  }
+  if (over.size_gib) device.size_gib = over.size_gib;
+  if (over.iops) device.iops = over.iops;
+  if (over.throughput) device.throughput = over.throughput;
+  if (over.delete_on_termination) device.delete_on_termination = over.delete_on_termination;
+  if (over.encrypted) device.encrypted = over.encrypted;
+}
 
 void check_device(const BlockDevice& device) {
   if (device.name.empty()) bad_mapping("A block device mapping needs a device name");
-  if (!is_disk(device)) return;
+  if (is_disk(device)) check_disk(device);
+}
+
+void check_disk(const BlockDevice& device) {
   if (!device.kms_key.empty() && !device.encrypted.value_or(false)) {
     throw ApiError("InvalidParameterDependency",
                    "The parameter KmsKeyId requires the parameter Encrypted to be set to true.");
@@ -93,12 +112,7 @@ BlockDevice Ec2::State::root_volume_of(const Image& image, const std::vector<Blo
   BlockDevice root = image.root() != nullptr ? *image.root() : new_image("", "", image.root_device).devices.front();
   for (const BlockDevice& device : asked) {
     check_device(device);
-    if (device.name != image.root_device) {
-      if (!is_disk(device)) continue;
-      throw ApiError("UnsupportedOperation",
-                     fmt::format("This region gives an instance its root volume {} and no other: {} cannot be attached",
-                                 image.root_device, device.name));
-    }
+    if (device.name != image.root_device) continue;
     if (!is_disk(device)) bad_mapping(fmt::format("The root device {} cannot be left out", device.name));
     if (!device.snapshot_id.empty() && device.snapshot_id != root.snapshot_id) {
       bad_mapping(fmt::format("snapshotId cannot be modified on root device {}", device.name));
@@ -110,16 +124,7 @@ BlockDevice Ec2::State::root_volume_of(const Image& image, const std::vector<Blo
     if (device.encrypted == false && root.encrypted.value_or(false)) {
       bad_mapping("encrypted volumes cannot be made unencrypted");
     }
-    if (device.type && device.type != root.type) {
-      root.type = device.type;
-      root.iops.reset();
-      root.throughput.reset();
-    }
-    if (device.size_gib) root.size_gib = device.size_gib;
-    if (device.iops) root.iops = device.iops;
-    if (device.throughput) root.throughput = device.throughput;
-    if (device.delete_on_termination) root.delete_on_termination = device.delete_on_termination;
-    if (device.encrypted) root.encrypted = device.encrypted;
+    lay_over(root, device);
     if (!device.kms_key.empty()) root.kms_key = key_arn(device.kms_key);
   }
   if (!type_named(*root.type).boots) bad_mapping(fmt::format("A {} volume cannot be a root device", *root.type));
@@ -147,14 +152,14 @@ void Ec2::State::make_root_volume(Instance& instance, const Image& image, const 
   volume.size_gib = *root.size_gib;
   volume.type = *root.type;
   volume.iops = iops_of(volume.type, volume.size_gib, root.iops);
-  volume.throughput = volume.type == "gp3" ? root.throughput.value_or(kThroughputLeast) : 0;
+  volume.throughput = throughput_of(volume.type, root.throughput);
   volume.encrypted = root.encrypted.value_or(false);
   volume.kms_key = volume.encrypted ? root.kms_key : "";
   volume.instance_id = instance.id;
   volume.device = root.name;
   volume.delete_on_termination = root.delete_on_termination.value_or(true);
   volume.content = image.digest;
-  volume.created = instance.launched;
+  volume.created = volume.attached = instance.launched;
   volume.tags = tags;
   instance.volume_id = volume.id;
   save(volumes[volume.id] = volume);
@@ -166,6 +171,7 @@ void Ec2::State::release_volume(const Instance& instance) {
       settle(id, std::make_exception_ptr(Error(ErrorCode::cancelled, "the instance has ended")), Digest());
     }
   }
+  release_data_volumes(instance.id);
   const auto volume = volumes.find(instance.volume_id);
   if (volume == volumes.end()) return;
   if (volume->second.delete_on_termination) {

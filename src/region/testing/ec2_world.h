@@ -54,7 +54,9 @@ class Ec2World : public ::testing::Test {
     life->ec2.load();
     life->ec2.connect();
     machines.on_exit([this](const machine::Exit& exit) { life->ec2.machine_ended(exit); });
-    life->ec2.resume(machines.adopt(life->ec2.machines()));
+    const std::vector<std::string> alive = machines.adopt(life->ec2.machines());
+    machines.keep_volumes(life->ec2.host_volumes());
+    life->ec2.resume(alive);
   }
   // Kill -9 of the control plane: what was not committed is lost, machines go on.
   void die() {
