@@ -21,9 +21,9 @@ image:
   version: 12.0.20251103
   steps:
     - packages:
-        [bash-completion, ca-certificates, cloud-init, curl, dbus, file, gnupg, iputils-ping, less, libpam-systemd,
-         lsb-release, man-db, netbase, openssh-client, openssh-server, procps, psmisc, python3, python3-apt, rsync,
-         sudo, vim-tiny, wget]
+        [bash-completion, ca-certificates, cloud-init, curl, dbus, e2fsprogs, file, gnupg, iputils-ping, less,
+         libpam-systemd, lsb-release, man-db, netbase, openssh-client, openssh-server, procps, psmisc, python3,
+         python3-apt, rsync, sudo, vim-tiny, wget]
     - run:
         - |
           cat > /etc/cloud/cloud.cfg.d/95_ec2.cfg <<EOF

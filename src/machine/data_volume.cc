@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <exception>
 #include <system_error>
 
 #include "base/error.h"
@@ -114,7 +115,12 @@ void DataVolumes::keep(const std::set<std::string>& ids) const {
   std::error_code ignored;
   if (!std::filesystem::exists(folder_, ignored)) return;
   for (const std::string& name : host::list_folder(folder_)) {
-    if (!ids.contains(name)) remove(name);
+    if (ids.contains(name)) continue;
+    try {
+      remove(name);
+    } catch (const Error&) {
+      // Somebody of this host has it open; the next time it goes.
+    }
   }
 }
 
@@ -136,7 +142,15 @@ void DataVolumes::release(const std::string& id) const {
 }
 
 void DataVolumes::release_all() const {
-  for (const auto& [path, device] : loop_devices(folder_)) release(path.filename().string());
+  std::exception_ptr failure;
+  for (const auto& [path, device] : loop_devices(folder_)) {
+    try {
+      release(path.filename().string());
+    } catch (const Error&) {
+      failure = std::current_exception();
+    }
+  }
+  if (failure) std::rethrow_exception(failure);
 }
 
 void write_attachments(const host::Path& machine, const std::vector<VolumeAt>& volumes) {

@@ -25,7 +25,7 @@ class DataVolumes {
   void make(const std::string& id, std::uint64_t gib, const std::string& origin) const;
   void grow(const std::string& id, std::uint64_t gib) const;
   void remove(const std::string& id) const;  // Error(conflict) while somebody has it open
-  // Every one but these.
+  // Removes every one but these, and leaves those that somebody has open.
   void keep(const std::set<std::string>& ids) const;
 
   std::string bind(const std::string& id) const;    // its device, made when it has none; Error(not_found)

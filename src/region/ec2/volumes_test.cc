@@ -135,6 +135,7 @@ TEST_F(VolumesTest, MappingsThatNoVolumeCanHaveAreRefused) {
   };
   api::BlockDeviceMapping sizeless = mapping("/dev/sdf", 1);
   sizeless.ebs->volume_size.reset();
+  sizeless.ebs->volume_type = "gp3";
   EXPECT_EQ(refused(sizeless), "MissingParameter");
   EXPECT_EQ(refused(mapping("disk1", 1)), "InvalidParameterValue");
   EXPECT_THAT(last_message, HasSubstr("not a valid EBS device name"));
@@ -291,6 +292,7 @@ TEST_F(VolumesTest, AnImageOfAnInstanceHasItsVolumesToo) {
   ASSERT_THAT(image.block_device_mappings, SizeIs(3));
   EXPECT_EQ(image.block_device_mappings[1].device_name, "/dev/sdf");
   EXPECT_EQ(image.block_device_mappings[2].device_name, "/dev/sdh");
+  loop.run_for(Duration(60'000));
   EXPECT_EQ(machines.boots(id), 2) << "it was powered down once, for all of them";
 
   const std::string twin = run_with({}, made);
