@@ -19,6 +19,7 @@ SKOPEO = ["skopeo", "--insecure-policy"]
 class Registries(world.Story):
     def setUp(self) -> None:
         super().setUp()
+        world.own_store(self.kiln)  # what others have signed in the shared one would travel too
         self.folder = self.kiln.home / "registries"
         self.folder.mkdir()
         self.image = json.loads(self.kiln.run("bake", "--no-publish", "--json").stdout)
