@@ -82,7 +82,7 @@ class InstanceBakery {
     if (!trial_.kept.empty() && !asked_.json) talk_about_kept(trial_.kept);
     if (!passed && !asked_.json) require_passed(recipe_.app, trial_request(), trial_);
     if (passed && recipe_.packer)
-      run_post_processors(context_, *recipe_.packer, connection_.region() + ":" + result.ami);
+      run_post_processors(context_, *recipe_.packer, [&] { return connection_.region() + ":" + result.ami; });
     report(result, passed);
     return passed ? 0 : 1;
   }

@@ -385,7 +385,9 @@ TEST_F(RealCommands, AMachineThatEndsEndsItsCommands) {
 TEST_F(RealCommands, AnAgentThatIsKilledLeavesItsCommandLost) {
   auto end = begin(command("sleep 60"));
   EXPECT_TRUE(wait_for([&] { return processes("60") == 1; }));
-  host::run({{"pkill", "-9", "-f", std::string(kAgentCommand) + " " + world_->state().string()}, {}, {}, {}, {}, {}});
+  host::Command kill;
+  kill.argv = {"pkill", "-9", "-f", std::string(kAgentCommand) + " " + world_->state().string()};
+  host::run(kill);
   EXPECT_EQ(end.get().how, How::lost);
 }
 
