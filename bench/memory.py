@@ -4,7 +4,7 @@ import subprocess
 
 import measure
 import world
-from bake_story import small_root
+from interrupted_story import small_root
 
 RECIPE = """app: big
 image:

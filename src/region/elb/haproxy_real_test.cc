@@ -335,7 +335,9 @@ TEST_F(RealHaproxy, GoesOnWhenItsControllerDiesAndIsFoundAgain) {
   EXPECT_EQ(info("description"), generation) << "the same shape needs no reload";
   load.take_bodies();
   rest(100);
-  EXPECT_EQ(load.take_bodies().count("s1"), 0U);
+  auto answered = load.take_bodies();
+  EXPECT_LE(answered["s1"], 4) << "but what was under way, one a client";
+  EXPECT_GT(answered["s2"], 0);
   expect_none_failed(load, 100);
   // Also when what was written down of it is lost.
   host::call_on(loop, [&] { balancer.reset(); });
