@@ -216,6 +216,10 @@ class AwsCli(world.Story):
         world.wait_until("the refresh is rolled back", lambda: status(refresh) == "RollbackSuccessful")
         world.wait_until("three serve", self.three_serve)
         self.assertEqual(self.of_version_one(), stays)
+        for one in stays:
+            aws("autoscaling", "terminate-instance-in-auto-scaling-group", "--instance-id", one,
+                "--no-should-decrement-desired-capacity")
+        world.wait_until("all are of the second version", lambda: not stays & set(self.members()) and self.three_serve())
 
     def of_version_one(self) -> set[str]:
         return {name for name, one in self.members().items()
