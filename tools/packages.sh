@@ -10,5 +10,5 @@ run=(
   util-linux buildah skopeo
 )
 test=(lld ccache clang clang-format libclang-rt-14-dev python3-venv curl procps openssh-client openssl packer awscli
-  docker-registry apache2-utils)
+  docker-registry apache2-utils gpg gpg-agent)
 vm=(qemu-system-x86 e2fsprogs)
