@@ -20,6 +20,7 @@
 #include "base/text.h"
 #include "host/file.h"
 #include "host/internal/os_error.h"
+#include "host/no_sigpipe.h"
 
 extern char** environ;
 
@@ -230,6 +231,7 @@ class Child {
   }
 
   void give(std::string_view& input) {
+    const NoSigpipe quiet;  // it need not read to the end
     ssize_t written = ::write(to_child_.get(), input.data(), input.size());
     if (written < 0 && (errno == EINTR || errno == EAGAIN)) return;
     if (written > 0) input.remove_prefix(static_cast<std::size_t>(written));

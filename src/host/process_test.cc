@@ -21,6 +21,13 @@ TEST(Run, GivesStatusOutputAndInput) {
   EXPECT_EQ(result.err, "err\n");
 }
 
+TEST(Run, AProgramNeedNotReadItsInput) {
+  Command command;
+  command.argv = {"true"};
+  command.input = std::string(1 << 20, 'x');  // more than a pipe holds
+  EXPECT_EQ(run(command).status, 0);
+}
+
 TEST(Run, NamesTheMissingProgramAndItsPackage) {
   auto missing = [](const char* program) {
     try {

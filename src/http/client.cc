@@ -2,10 +2,7 @@
 #include "http/client.h"
 
 #include <curl/curl.h>
-#include <pthread.h>
 
-#include <cerrno>
-#include <csignal>
 #include <cstdio>
 #include <exception>
 #include <mutex>
@@ -15,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "host/no_sigpipe.h"
 
 namespace kiln::http {
 
@@ -27,33 +25,6 @@ void set_up_curl() {
     throw Error(ErrorCode::io, fmt::format("libcurl cannot start: {}", curl_easy_strerror(done)));
   }
 }
-
-// While it lives, a peer that is gone is an error of this thread's calls and no SIGPIPE, which would end a program that
-// has not ignored it: OpenSSL writes to its sockets by write(2), also when it says goodbye to one that hung up, and
-// libcurl leaves the signal to its callers (CURLOPT_NOSIGNAL(3)).
-class NoSigpipe {
- public:
-  NoSigpipe() {
-    sigemptyset(&pipe_);
-    sigaddset(&pipe_, SIGPIPE);
-    sigset_t pending;
-    sigpending(&pending);
-    pending_before_ = sigismember(&pending, SIGPIPE) == 1;
-    pthread_sigmask(SIG_BLOCK, &pipe_, &before_);
-  }
-  NoSigpipe(const NoSigpipe&) = delete;
-  NoSigpipe& operator=(const NoSigpipe&) = delete;
-  ~NoSigpipe() {
-    const timespec now{};
-    while (!pending_before_ && sigtimedwait(&pipe_, nullptr, &now) < 0 && errno == EINTR) continue;
-    pthread_sigmask(SIG_SETMASK, &before_, nullptr);
-  }
-
- private:
-  sigset_t pipe_;
-  sigset_t before_;
-  bool pending_before_ = false;
-};
 
 // "HTTP://[::1]:80/x" → "[::1]"
 std::string_view host_of(std::string_view origin) {
@@ -198,7 +169,7 @@ bool is_loopback(std::string_view origin) {
 
 struct Client::State {
   ~State() {
-    const NoSigpipe quiet;
+    const host::NoSigpipe quiet;
     for (CURL* handle : idle) {
       curl_easy_cleanup(handle);
     }
@@ -269,7 +240,9 @@ Response Client::stream(const std::string& origin, const Request& request, const
   }
   const std::string url = origin + request.path + (request.query.empty() ? "" : "?" + request.query);
 
-  const NoSigpipe quiet;
+  // OpenSSL writes by write(2), also when it says goodbye to one that hung up; libcurl leaves the signal to its
+  // callers.
+  const host::NoSigpipe quiet;
   auto return_handle = [this](CURL* used) { state_->give_back(used); };
   std::unique_ptr<CURL, decltype(return_handle)> handle(state_->take(), return_handle);
   char detail[CURL_ERROR_SIZE] = {};
