@@ -18,6 +18,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "machine/internal/fail.h"
 #include "machine/internal/loop_device.h"
 #include "machine/internal/quick_file.h"
 #include "machine/internal/sparse_file.h"
@@ -31,12 +32,6 @@ constexpr const char* kAttachments = "volumes";
 constexpr std::string_view kUnfinished = ".new";
 // A killed guest's mounts go a moment after its last process.
 constexpr Duration kReleasePatience{3000};
-
-[[noreturn]] void fail(std::string_view what, const host::Path& path) {
-  const int error = errno;
-  throw Error(error == ENOSPC || error == EDQUOT ? ErrorCode::disk_full : ErrorCode::io,
-              fmt::format("{} {}: {}", what, path.string(), std::strerror(error)));
-}
 
 void set_size(const host::Path& file, std::uint64_t gib) {
   const host::FileDescriptor fd(::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));

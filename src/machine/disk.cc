@@ -16,20 +16,13 @@
 
 #include "base/error.h"
 #include "machine/internal/disk.h"
+#include "machine/internal/fail.h"
 #include "machine/internal/quick_file.h"
 #include "machine/nspawn.h"
 #include "machine/ruleset.h"
 
 namespace kiln::machine {
 namespace {
-
-[[noreturn]] void fail(std::string_view what, const host::Path& path) {
-  const int error = errno;
-  throw Error(error == ENOSPC || error == EDQUOT  ? ErrorCode::disk_full
-              : error == EPERM || error == EACCES ? ErrorCode::denied
-                                                  : ErrorCode::io,
-              fmt::format("{} {}: {}", what, path.string(), std::strerror(error)));
-}
 
 // The topmost layer's entry decides a merged folder's owner and mode, so a folder of the seed copies those that it
 // covers.

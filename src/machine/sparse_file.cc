@@ -14,19 +14,12 @@
 #include <vector>
 
 #include "base/error.h"
+#include "machine/internal/fail.h"
 
 namespace kiln::machine {
 namespace {
 
 constexpr std::size_t kCopyBytes = std::size_t{1} << 20;
-
-[[noreturn]] void fail(std::string_view what, const host::Path& path) {
-  const int error = errno;
-  throw Error(error == ENOSPC || error == EDQUOT  ? ErrorCode::disk_full
-              : error == EPERM || error == EACCES ? ErrorCode::denied
-                                                  : ErrorCode::io,
-              fmt::format("{} {}: {}", what, path.string(), std::strerror(error)));
-}
 
 }  // namespace
 

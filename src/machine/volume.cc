@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "host/process.h"
+#include "machine/internal/fail.h"
 #include "machine/internal/loop_device.h"
 #include "machine/internal/sparse_file.h"
 #include "machine/internal/volume.h"
@@ -20,14 +21,6 @@
 
 namespace kiln::machine {
 namespace {
-
-[[noreturn]] void fail(std::string_view what, const host::Path& path) {
-  const int error = errno;
-  throw Error(error == ENOSPC || error == EDQUOT  ? ErrorCode::disk_full
-              : error == EPERM || error == EACCES ? ErrorCode::denied
-                                                  : ErrorCode::io,
-              fmt::format("{} {}: {}", what, path.string(), std::strerror(error)));
-}
 
 // Inode tables are zeroes already, as every hole of the file is. Nothing is kept back for root: a guest's root is the
 // one who fills it.

@@ -14,15 +14,7 @@ import world
 
 TAIL = """
   writable: [/var/log/nginx, /var/lib/nginx]
-fleet:
-  size: 1
-  instance_type: t3.micro
-  listen: {port: 80, target_port: 80}
-  health: {path: /, interval: 5s}
-  grace: 3m
-environments:
-  local: {endpoint: local}
-"""
+""" + world.FLEET_OF_ONE
 
 COMPONENT = """
 name: greeting

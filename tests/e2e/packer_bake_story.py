@@ -6,6 +6,7 @@ import re
 import subprocess
 import tarfile
 import unittest
+import uuid
 
 import registry_story
 import world
@@ -129,15 +130,7 @@ app: shop
 image:
   packer: {template: shop.pkr.hcl, variables: {greeting: hello}}
   version: VERSION
-fleet:
-  size: 1
-  instance_type: t3.micro
-  listen: {port: 80, target_port: 80}
-  health: {path: /, interval: 5s}
-  grace: 3m
-environments:
-  local: {endpoint: local}
-"""
+""" + world.FLEET_OF_ONE
 
 SHOP = r"""
 variable "greeting" {}
@@ -390,7 +383,8 @@ class PackerBake(world.Story):
         url = json.loads(self.kiln.run("status", "--json", folder=folder).stdout)["url"]
         self.assertEqual(world.fetch(url), "a page says hello")
 
-        (folder / "page.sh").write_text(page.replace("a page", "another page"))
+        another = f"another page {uuid.uuid4().hex}"  # which no earlier run has left in the cache
+        (folder / "page.sh").write_text(page.replace("a page", another))
         (folder / "kiln.yaml").write_text(APP.replace("VERSION", "1.0.1"))
         second = self.bake(folder)
         made = [layer["step"] for layer in second["layers"] if not layer["reused"]]
@@ -399,7 +393,7 @@ class PackerBake(world.Story):
         name = self.kiln.aws("ec2", "describe-images", "--image-ids", second["ami"])["Images"][0]["Name"]
         self.assertEqual(name, "shop-1.0.1")
         self.kiln.run("deploy", folder=folder, timeout=400)
-        self.assertEqual(world.fetch(url), "another page says hello")
+        self.assertEqual(world.fetch(url), another + " says hello")
         # The last script alone is one layer.
         (folder / "greet.sh").write_text("#!/bin/sh\nprintf ' greets with %s' \"$GREETING\" >> /var/www/html/index.html\n")
         (folder / "kiln.yaml").write_text(APP.replace("VERSION", "1.0.2"))

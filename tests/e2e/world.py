@@ -238,6 +238,19 @@ def fetch(url: str) -> str | None:
         return None
 
 
+# For recipes that are deployed: a fleet of one behind a load balancer.
+FLEET_OF_ONE = """
+fleet:
+  size: 1
+  instance_type: t3.micro
+  listen: {port: 80, target_port: 80}
+  health: {path: /, interval: 5s}
+  grace: 3m
+environments:
+  local: {endpoint: local}
+"""
+
+
 def wait_until(what: str, condition, budget: float = 60, pause: float = 0.1):
     """Polls until `condition()` is true; fails naming `what` when the budget is spent."""
     end = time.monotonic() + budget

@@ -1,0 +1,14 @@
+// Fail: what the kernel refused, as an Error that names the path. Private to this room.
+#pragma once
+
+#include <string_view>
+
+#include "host/file.h"
+
+namespace kiln::machine {
+
+// Throws what `errno` says: Error(disk_full), Error(denied), else Error(io). Never Error(not_found), which is what
+// callers are told of a machine or a volume that is not there.
+[[noreturn]] void fail(std::string_view what, const host::Path& path);
+
+}  // namespace kiln::machine
