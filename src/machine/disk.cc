@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstring>
 #include <exception>
+#include <optional>
 #include <set>
 #include <system_error>
 #include <thread>
@@ -24,8 +25,16 @@
 namespace kiln::machine {
 namespace {
 
-// The topmost layer's entry decides a merged folder's owner and mode, so a folder of the seed copies those that it
-// covers.
+// The topmost layer's entry decides what a merged path is, its owner and its mode.
+std::optional<struct stat> topmost(const std::vector<host::Path>& layers, const std::string& path) {
+  for (const host::Path& layer : layers) {
+    struct stat there {};
+    if (::lstat((layer / path).c_str(), &there) == 0) return there;
+  }
+  return std::nullopt;
+}
+
+// A folder of the seed is as the one that it covers.
 void make_seed_folder(const host::Path& seed, const std::vector<host::Path>& layers, const std::string& path) {
   const host::Path target = seed / path;
   struct stat there {};
@@ -33,16 +42,14 @@ void make_seed_folder(const host::Path& seed, const std::vector<host::Path>& lay
   mode_t mode = path == "tmp" || path == "var/tmp" ? 01777 : 0755;
   uid_t owner = 0;
   gid_t group = 0;
-  for (const host::Path& layer : layers) {
-    struct stat below {};
-    if (::lstat((layer / path).c_str(), &below) != 0) continue;
+  if (const auto below = topmost(layers, path)) {
     // A link leads elsewhere, and covering a file or a whiteout (a device) with a folder would undo the image's will.
-    if (S_ISLNK(below.st_mode)) return;
-    if (!S_ISDIR(below.st_mode)) break;
-    mode = below.st_mode & 07777;
-    owner = below.st_uid;
-    group = below.st_gid;
-    break;
+    if (S_ISLNK(below->st_mode)) return;
+    if (S_ISDIR(below->st_mode)) {
+      mode = below->st_mode & 07777;
+      owner = below->st_uid;
+      group = below->st_gid;
+    }
   }
   if (::mkdir(target.c_str(), mode) != 0) {
     if (errno == ENOENT) return;  // its parent is a link of the image
@@ -72,6 +79,13 @@ void make_seed(const host::Path& folder, const std::vector<host::Path>& layers, 
   write_seed_file(seed / "etc/hostname", spec.hostname + "\n", 0644);
   write_seed_file(seed / "etc/machine-id", machine_id_of(spec.id) + "\n", 0444);
   write_seed_file(seed / "etc/resolv.conf", fmt::format("nameserver {}\n", kResolver), 0644);
+  for (const auto& [path, content] : spec.files) {
+    const std::string parent = host::Path(path).parent_path().string().substr(1);
+    const auto there = topmost(layers, parent);
+    if (!there || !S_ISDIR(there->st_mode)) continue;
+    make_seed_folders(seed, layers, parent);
+    write_seed_file(seed.string() + path, content, 0644);
+  }
 }
 
 // Options of a mount have one page in all, so layers are named relative to their folder, where a thread with a working

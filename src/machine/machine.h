@@ -52,6 +52,8 @@ struct Spec {
   // What it can write, file system and all; a guest that has written it gets ENOSPC. Of the launch: a start keeps it.
   std::uint64_t disk_gib = 8;
   std::vector<VolumeAt> volumes = {};  // made already; of the launch: later ones are attached
+  // Path → content, laid over the image as its host name is; one whose folder the image does not have is left out.
+  std::map<std::string, std::string> files = {};
 };
 
 // Layers of an image that a machine can run from: the options of their mount have one page, 65 bytes a layer.

@@ -37,6 +37,7 @@ int control_plane(const std::vector<std::string>& arguments) {
 
 TEST_F(RealMachines, BootServeAndLeaveNothing) {
   const Spec one = spec(10);
+  one.files = {{"/etc/nginx/note", "laid over it"}, {"/etc/nowhere/note", "left out"}};
   apply({port(one, {http_from("172.31.0.0/16")})});
   const Duration began = wall().uptime();
   ASSERT_EQ(launch(one), "");
@@ -48,6 +49,8 @@ TEST_F(RealMachines, BootServeAndLeaveNothing) {
              (served - began).count());
   EXPECT_THAT(http_get(region(), one.interface.address, 80).second, HasSubstr("the page"));
   EXPECT_THAT(inside(one, "hostname; cat /etc/machine-id").out, HasSubstr("ip-172-31-0-10\n" + machine_id_of(one.id)));
+  EXPECT_EQ(inside(one, "cat /etc/nginx/note; ls -d /etc/nginx/nginx.conf /etc/nowhere 2>/dev/null").out,
+            "laid over it/etc/nginx/nginx.conf\n");
   EXPECT_EQ(inside(one, "systemctl is-system-running --wait").out, "running\n")
       << inside(one, "systemctl --failed").out;
 

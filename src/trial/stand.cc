@@ -33,6 +33,9 @@ constexpr const char* kVpc = "vpc-trial";
 constexpr const char* kAddress = "172.31.0.10";
 constexpr const char* kGateway = "172.31.0.1";
 constexpr int kPrefix = 20;
+// There is no metadata service to wait for: cloud-init does here what it does on a computer that is in no cloud.
+constexpr const char* kCloudInit = "/etc/cloud/cloud.cfg.d/99_kiln_test.cfg";
+constexpr const char* kNoCloud = "datasource_list: [None]\n";
 
 machine::Vpc network_of(const std::string& id, const machine::Interface& interface) {
   machine::Vpc vpc;
@@ -201,6 +204,7 @@ void RealStand::boot() {
   Parts& parts = *parts_;
   parts.spec.image = parts.options.image;
   parts.spec.limits = parts.options.limits;
+  parts.spec.files = {{kCloudInit, kNoCloud}};
   machine::raise_inotify_limit();
   machine::NetworkOptions wires;
   wires.slot = parts.slot->number();

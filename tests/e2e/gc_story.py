@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import threading
 import unittest
@@ -22,6 +23,17 @@ environments:
   local: {endpoint: local}
 """
 AT_ONCE = ("--keep", "1", "--older", "0s", "--grace", "0s", "--yes")
+
+
+def commands_that_run() -> set[bytes]:
+    """The words of every process, each ended by a zero."""
+    found = set()
+    for process in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            found.add(process.read_bytes())
+        except OSError:  # it has just ended
+            continue
+    return found
 
 
 class Gc(world.Story):
@@ -179,17 +191,18 @@ class Gc(world.Story):
         child = kiln.home / "child"
         child.mkdir()
         (child / "kiln.yaml").write_text("app: child\nimage:\n  from: {image: web@1.0.0}\n  version: 1.0.0\n"
-                                         "  steps:\n    - run: sleep 3; echo child > /srv/child\n")
+                                         "  steps:\n    - run: sleep 1.25; echo child > /srv/child\n")
         bake = subprocess.Popen([world.PROGRAM, "bake", "--no-publish", "--no-cache", "--json"], cwd=child, env=kiln.environment(),
                                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         kiln.children.append(bake)
-        leases = kiln.home / "store/leases"
-        world.wait_until("the bake has a lease on its base", lambda: leases.is_dir() and os.listdir(leases))
         # The newest stays: the image of a bake that has just ended is anybody's to remove.
         rules = ("--keep", "1", "--older", "0s", "--grace", "0s", "--yes")
-        while bake.poll() is None:
-            base = {one["image"]: one for one in kiln.json("gc", *rules)["images"]}["web@1.0.0"]
-            self.assertEqual(base["fate"], "keep", base["why"])
+        world.wait_until("its step runs", lambda: b"sleep\0001.25\0" in commands_that_run())
+        bake.send_signal(signal.SIGSTOP)  # now, as it waits for its step
+        self.assertIsNone(bake.poll())
+        base = {one["image"]: one for one in kiln.json("gc", *rules)["images"]}["web@1.0.0"]
+        self.assertEqual(base["fate"], "keep", base["why"])
+        bake.send_signal(signal.SIGCONT)
         said, errors = bake.communicate()
         kiln.children.remove(bake)
         self.assertEqual(bake.returncode, 0, errors)

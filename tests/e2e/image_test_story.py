@@ -138,6 +138,17 @@ class ImageTest(world.Story):
         self.assertEqual(secrets["said"], "/root/.ssh/authorized_keys: keys that may log in")
         self.assertIn("could be written: / ", root["said"])
 
+    def test_an_image_with_cloud_init_boots_where_no_metadata_service_is(self) -> None:
+        self.kiln.run("region", "start", "--port", "0")
+        debian = self.kiln.aws("ec2", "describe-images", "--owners", "136693071363")["Images"][0]["ImageId"]
+        (self.kiln.app / "kiln.yaml").write_text(
+            f"app: bastion\nimage:\n  from: {{ami: {debian}}}\n  version: 1.0.0\n"
+            "  steps:\n    - run: echo welcome > /etc/motd\n"
+            "  test:\n    - unit: ssh\n    - port: 22\n    - run: cloud-init status --wait\n    - boot: 30s\n"
+            "environments:\n  local: {endpoint: local}\n")
+        baked = json.loads(self.kiln.run("bake", "--json").stdout)
+        self.assertTrue(baked["test"]["passed"], baked["test"])
+
     def test_a_kept_instance_has_a_way_in(self) -> None:
         self.ask_for(GOOD)
         self.kiln.run("bake")

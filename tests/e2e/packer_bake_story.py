@@ -27,6 +27,7 @@ systemctl is-active nginx
 TEMPLATE = r"""
 variable "endpoint" {}
 variable "greeting" { default = "made by either" }
+variable "maker" { default = "kiln" }
 locals {
   colours = [for c in ["red", "green"] : upper(c)]
   page    = "<p>${var.greeting}: %{for c in local.colours}${c};%{endfor}</p>"
@@ -41,7 +42,7 @@ source "amazon-ebs" "web" {
   }
   instance_type = "t3.micro"
   ssh_username  = "debian"
-  ami_name      = "alike-${formatdate("YYYYMMDDhhmmss", timestamp())}"
+  ami_name      = "alike-${var.maker}-${formatdate("YYYYMMDDhhmmss", timestamp())}"
 }
 build {
   sources = ["source.amazon-ebs.web"]
@@ -221,7 +222,7 @@ class PackerBake(world.Story):
         environment = self.kiln.aws_environment() | {"CHECKPOINT_DISABLE": "1", "PACKER_CACHE_DIR": str(self.kiln.home / "packer"),
                                                      "PACKER_CONFIG_DIR": str(self.kiln.home / "packer")}
         said = subprocess.run(["packer", "build", "-machine-readable", "-var", f"endpoint={self.kiln.region()['endpoint']}",
-                               "web.pkr.hcl"], cwd=self.folder, env=environment, stdin=subprocess.DEVNULL,
+                               "-var", "maker=packer", "web.pkr.hcl"], cwd=self.folder, env=environment, stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=400, check=False)
         self.assertEqual(said.returncode, 0, said.stdout[-6000:])
         artifact = re.search(r"artifact,0,id,(\S+)", said.stdout)
