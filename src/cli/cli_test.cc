@@ -2,12 +2,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <CLI/CLI.hpp>
-
 #include "base/error.h"
 #include "cli/command.h"
 #include "cli/embedded.h"
 #include "cli/load.h"
+#include "cli/parser.h"
 #include "http/server.h"
 #include "spec/app.h"
 
@@ -23,11 +22,11 @@ TEST(Help, HasAPageForEachCommandThatShowsHowItIsUsed) {
 }
 
 TEST(Parse, NamesTheOptionThatWasMeant) {
-  CLI::App app;
+  Parser parser;
   std::string image;
-  app.add_option("--image", image);
+  parser.option("--image", image);
   try {
-    parse(app, "deploy", {"--imgae", "x"});
+    parser.parse("deploy", {"--imgae", "x"});
     FAIL() << "it must throw";
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::usage);

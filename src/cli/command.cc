@@ -1,12 +1,6 @@
-// Command: the table of verbs, and how their words are read.
+// Command: the table of verbs, and their pages.
 #include "cli/command.h"
 
-#include <fmt/format.h>
-
-#include <CLI/CLI.hpp>
-
-#include "base/error.h"
-#include "base/text.h"
 #include "cli/embedded.h"
 
 namespace kiln::cli {
@@ -54,32 +48,6 @@ std::string_view help_page(std::string_view command) {
     if (page.name == command) return page.text;
   }
   return {};
-}
-
-bool parse(CLI::App& app, std::string_view command, const std::vector<std::string>& words) {
-  for (const std::string& word : words) {
-    if (word == "--help" || word == "-h") {
-      say(trim(help_page(command)));
-      return false;
-    }
-    if (word == "--") break;
-  }
-  app.set_help_flag();
-  try {
-    app.parse(std::vector<std::string>(words.rbegin(), words.rend()));
-    return true;
-  } catch (const CLI::ParseError& error) {
-    std::string next = fmt::format("See: kiln help {}", command);
-    std::vector<std::string> known;
-    for (const CLI::Option* option : app.get_options()) known.push_back("--" + option->get_single_name());
-    for (const std::string& word : words) {
-      if (!word.starts_with("--")) continue;
-      std::string name = word.substr(0, word.find('='));
-      if (std::find(known.begin(), known.end(), name) != known.end()) continue;
-      if (auto near = nearest(name, known)) next = fmt::format("Did you mean {}? See: kiln help {}", *near, command);
-    }
-    throw Error(ErrorCode::usage, fmt::format("kiln {}: {}", command, error.what()), next);
-  }
 }
 
 }  // namespace kiln::cli

@@ -7,10 +7,6 @@
 
 #include "cli/context.h"
 
-namespace CLI {
-class App;
-}
-
 namespace kiln::cli {
 
 struct Command {
@@ -23,10 +19,6 @@ struct Command {
 const std::vector<Command>& commands();
 // The help page of a command, or empty.
 std::string_view help_page(std::string_view command);
-
-// Reads a command's words: options as `app` declares them. `--help` prints the page and returns false; what is wrong is
-// an Error(usage) that names the word and the nearest option.
-bool parse(CLI::App& app, std::string_view command, const std::vector<std::string>& words);
 
 int run_init(Context& context, const std::vector<std::string>& words);
 int run_bake(Context& context, const std::vector<std::string>& words);

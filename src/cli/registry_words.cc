@@ -3,20 +3,20 @@
 
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "base/text.h"
+#include "cli/parser.h"
 #include "console/screen.h"
 
 namespace kiln::cli {
 
-void RegistryWords::declare(CLI::App& parser) {
-  parser.add_flag("--json", json);
-  parser.add_flag("--plain-http", plain_http);
-  parser.add_flag("--no-referrers", no_referrers);
-  parser.add_option("--ca-file", ca_file);
-  parser.add_option("--parallel", parallel)->check(CLI::Range(1, 32));
+void RegistryWords::declare(Parser& parser) {
+  parser.flag("--json", json);
+  parser.flag("--plain-http", plain_http);
+  parser.flag("--no-referrers", no_referrers);
+  parser.option("--ca-file", ca_file);
+  parser.option("--parallel", parallel).within(1, 32);
 }
 
 registry::Connect RegistryWords::connect() const {

@@ -8,11 +8,9 @@
 #include "cli/context.h"
 #include "registry/transfer.h"
 
-namespace CLI {
-class App;
-}
-
 namespace kiln::cli {
+
+class Parser;
 
 struct RegistryWords {
   bool json = false;
@@ -21,7 +19,7 @@ struct RegistryWords {
   std::string ca_file;
   std::size_t parallel = 4;
 
-  void declare(CLI::App& parser);
+  void declare(Parser& parser);
   registry::Connect connect() const;
 };
 

@@ -3,13 +3,13 @@
 
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/text.h"
 #include "cli/command.h"
+#include "cli/parser.h"
 #include "cli/places.h"
 #include "wire/ec2.h"
 
@@ -95,13 +95,13 @@ void add_users(const Place& place, const fleet::OwnImage& own, Users& users) {
 }  // namespace
 
 int run_standing(Context& context, const std::vector<std::string>& words, std::string_view command, Standing standing) {
-  CLI::App parser;
+  Parser parser;
   bool json = false;
   std::string reference, why;
-  parser.add_flag("--json", json);
-  parser.add_option("--why", why);
-  parser.add_option("image", reference)->required();
-  if (!parse(parser, command, words)) return 0;
+  parser.flag("--json", json);
+  parser.option("--why", why);
+  parser.option("image", reference).required();
+  if (!parser.parse(command, words)) return 0;
   if (trim(why).empty()) {
     throw Error(ErrorCode::usage, fmt::format("kiln {} needs a reason", command),
                 "Whoever is refused the image will read it: --why 'the reason'");

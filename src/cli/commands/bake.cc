@@ -1,8 +1,6 @@
 // kiln bake: what to bake and how, as it is typed.
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
-
 #include "base/error.h"
 #include "base/mask.h"
 #include "cli/command.h"
@@ -10,6 +8,7 @@
 #include "cli/image_bake.h"
 #include "cli/instance_bake.h"
 #include "cli/packer_bake.h"
+#include "cli/parser.h"
 #include "cli/session.h"
 
 namespace kiln::cli {
@@ -70,36 +69,36 @@ int bake_recipe(Context& context, const BakeRecipe& recipe, const ImageBake& ask
 }  // namespace
 
 int run_bake(Context& context, const std::vector<std::string>& words) {
-  CLI::App parser;
+  Parser parser;
   ImageBake asked;
   InstanceBake instance;
   packer::Request request;
   std::vector<std::string> variables;
   bool shell = false, explain = false, check = false, container = false, in_instance = false;
-  parser.add_flag("--json", asked.json);
-  parser.add_flag("--verbose,-v", asked.verbose);
-  parser.add_flag("--no-cache", asked.no_cache);
-  parser.add_flag("--no-publish", asked.no_publish);
-  parser.add_flag("--update", asked.update);
-  parser.add_flag("--keep", asked.keep);
-  parser.add_option("--env", asked.environment);
-  parser.add_option("--key", asked.key_file);
-  parser.add_flag("--container", container);
-  parser.add_flag("--explain", explain);
-  parser.add_flag("--check", check);
-  parser.add_flag("--shell", shell);
-  parser.add_option("--step", asked.shell_step)->check(CLI::Range(1, 10'000));
-  parser.add_flag("--in-instance", in_instance);
-  parser.add_flag("--no-test", instance.no_test);
-  parser.add_option("--instance-type", instance.instance_type);
-  parser.add_option("--instance-profile", instance.instance_profile);
-  parser.add_option("--subnet", instance.subnet);
-  parser.add_option("template,--packer", request.path);
-  parser.add_option("--var", variables);
-  parser.add_option("--var-file", request.variable_files);
-  parser.add_option("--only", request.only)->delimiter(',');
-  parser.add_option("--except", request.except)->delimiter(',');
-  if (!parse(parser, "bake", with_two_dashes(words))) return 0;
+  parser.flag("--json", asked.json);
+  parser.flag("--verbose,-v", asked.verbose);
+  parser.flag("--no-cache", asked.no_cache);
+  parser.flag("--no-publish", asked.no_publish);
+  parser.flag("--update", asked.update);
+  parser.flag("--keep", asked.keep);
+  parser.option("--env", asked.environment);
+  parser.option("--key", asked.key_file);
+  parser.flag("--container", container);
+  parser.flag("--explain", explain);
+  parser.flag("--check", check);
+  parser.flag("--shell", shell);
+  parser.option("--step", asked.shell_step).within(1, 10'000);
+  parser.flag("--in-instance", in_instance);
+  parser.flag("--no-test", instance.no_test);
+  parser.option("--instance-type", instance.instance_type);
+  parser.option("--instance-profile", instance.instance_profile);
+  parser.option("--subnet", instance.subnet);
+  parser.option("template,--packer", request.path);
+  parser.option("--var", variables);
+  parser.option("--var-file", request.variable_files);
+  parser.option("--only", request.only).separated_by(',');
+  parser.option("--except", request.except).separated_by(',');
+  if (!parser.parse("bake", with_two_dashes(words))) return 0;
 
   using Aim = ImageBake::Aim;
   asked.aim = aim_of({{container, Aim::container}, {explain, Aim::explain}, {check, Aim::check}, {shell, Aim::shell}});

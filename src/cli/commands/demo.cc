@@ -1,7 +1,6 @@
 // kiln demo: a whole deployment, by Kiln's own commands.
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cctype>
 #include <nlohmann/json.hpp>
@@ -12,6 +11,7 @@
 #include "cli/command.h"
 #include "cli/embedded.h"
 #include "cli/load.h"
+#include "cli/parser.h"
 #include "cli/region_process.h"
 #include "host/lock.h"
 #include "host/process.h"
@@ -218,12 +218,12 @@ void end_demo_before(Context& context) {
 }  // namespace
 
 int run_demo(Context& context, const std::vector<std::string>& words) {
-  CLI::App parser;
+  Parser parser;
   Options options;
-  parser.add_flag("--keep", options.keep);
-  parser.add_option("--instances", options.instances)->check(CLI::Range(1, 20));
-  parser.add_option("--rate", options.rate)->check(CLI::Range(1, 5000));
-  if (!parse(parser, "demo", words)) return 0;
+  parser.flag("--keep", options.keep);
+  parser.option("--instances", options.instances).within(1, 20);
+  parser.option("--rate", options.rate).within(1, 5000);
+  if (!parser.parse("demo", words)) return 0;
 
   const host::FileLock lock = take_home(context);
   context.watch_interrupts();

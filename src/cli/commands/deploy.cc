@@ -1,9 +1,9 @@
 // kiln deploy: replaces the fleet by a version.
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "base/text.h"
 #include "cli/command.h"
+#include "cli/parser.h"
 #include "cli/session.h"
 #include "deploy/preview.h"
 #include "fleet/observe.h"
@@ -11,14 +11,14 @@
 namespace kiln::cli {
 
 int run_deploy(Context& context, const std::vector<std::string>& words) {
-  CLI::App parser;
+  Parser parser;
   bool json = false;
   std::string environment, image, load;
-  parser.add_flag("--json", json);
-  parser.add_option("--env", environment);
-  parser.add_option("--image", image);
-  parser.add_option("--load", load);
-  if (!parse(parser, "deploy", words)) return 0;
+  parser.flag("--json", json);
+  parser.option("--env", environment);
+  parser.option("--image", image);
+  parser.option("--load", load);
+  if (!parser.parse("deploy", words)) return 0;
   Session session(context, environment);
   deploy::Wanted wanted = wanted_of(context, session, image);
   if (!json) {

@@ -4,12 +4,12 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <iostream>
 
 #include "base/error.h"
 #include "base/text.h"
 #include "cli/command.h"
+#include "cli/parser.h"
 #include "cli/session.h"
 #include "fleet/observe.h"
 
@@ -29,13 +29,13 @@ bool confirmed(const fleet::Names& names) {
 }  // namespace
 
 int run_destroy(Context& context, const std::vector<std::string>& words) {
-  CLI::App parser;
+  Parser parser;
   bool yes = false, images = false;
   std::string environment;
-  parser.add_flag("--yes,-y", yes);
-  parser.add_flag("--images", images);
-  parser.add_option("--env", environment);
-  if (!parse(parser, "destroy", words)) return 0;
+  parser.flag("--yes,-y", yes);
+  parser.flag("--images", images);
+  parser.option("--env", environment);
+  if (!parser.parse("destroy", words)) return 0;
   Session session(context, environment);
   aws::Client& client = session.connection.client();
   std::vector<fleet::Image> amis;

@@ -1,7 +1,6 @@
 // kiln diff: what differs between two images.
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
@@ -9,6 +8,7 @@
 #include "base/text.h"
 #include "cli/command.h"
 #include "cli/contents.h"
+#include "cli/parser.h"
 #include "cli/session.h"
 #include "proof/difference.h"
 
@@ -110,14 +110,14 @@ void print(const char* title, const std::vector<Change>& changes, std::size_t mo
 }  // namespace
 
 int run_diff(Context& context, const std::vector<std::string>& words) {
-  CLI::App parser;
+  Parser parser;
   bool as_json = false, all = false;
   std::string first, second;
-  parser.add_flag("--json", as_json);
-  parser.add_flag("--all", all);
-  parser.add_option("before", first)->required();
-  parser.add_option("after", second)->required();
-  if (!parse(parser, "diff", words)) return 0;
+  parser.flag("--json", as_json);
+  parser.flag("--all", all);
+  parser.option("before", first).required();
+  parser.option("after", second).required();
+  if (!parser.parse("diff", words)) return 0;
   ledger::Ledger ledger(context.ledger_folder(), context.clock, context.actor());
   const catalog::Catalog catalog(ledger);
   const std::string app = std::filesystem::exists(context.folder / "kiln.yaml") ? load_app(context).name : "";

@@ -1,7 +1,6 @@
 // kiln doctor: whether this host can run a region with real instances.
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -10,6 +9,7 @@
 #include "cli/command.h"
 #include "cli/image_trial.h"
 #include "cli/instance_bake.h"
+#include "cli/parser.h"
 #include "cli/session.h"
 #include "host/lock.h"
 #include "machine/checks.h"
@@ -74,12 +74,12 @@ int clean(Context& context) {
 }  // namespace
 
 int run_doctor(Context& context, const std::vector<std::string>& words) {
-  CLI::App parser;
+  Parser parser;
   bool json = false;
   bool asked_to_clean = false;
-  parser.add_flag("--json", json);
-  parser.add_flag("--clean", asked_to_clean);
-  if (!parse(parser, "doctor", words)) return 0;
+  parser.flag("--json", json);
+  parser.flag("--clean", asked_to_clean);
+  if (!parser.parse("doctor", words)) return 0;
   if (asked_to_clean) return clean(context);
   const std::vector<Left> left = left_behind(context);
   std::vector<machine::Check> checks = machine::check_host(context.home);

@@ -3,13 +3,13 @@
 
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/text.h"
 #include "catalog/catalog.h"
 #include "cli/command.h"
+#include "cli/parser.h"
 
 namespace kiln::cli {
 namespace {
@@ -35,14 +35,14 @@ Digest find_image(Context& context, const store::Store& store, const std::string
 }  // namespace
 
 int run_export(Context& context, const std::vector<std::string>& words) {
-  CLI::App parser;
+  Parser parser;
   bool json = false;
   std::string name, destination, packing = "gzip";
-  parser.add_option("name", name)->required();
-  parser.add_option("--oci", destination)->required();
-  parser.add_option("--compression", packing);
-  parser.add_flag("--json", json);
-  if (!parse(parser, "export", words)) return 0;
+  parser.option("name", name).required();
+  parser.option("--oci", destination).required();
+  parser.option("--compression", packing);
+  parser.flag("--json", json);
+  if (!parser.parse("export", words)) return 0;
   oci::ExportOptions options;
   if (packing == "none") options.packing = oci::Packing::none;
   if (packing == "zstd") options.packing = oci::Packing::zstd;

@@ -1,7 +1,6 @@
 // kiln gc: lets go of images that nothing refers to, their AMIs, snapshots, template versions and bytes.
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
@@ -10,6 +9,7 @@
 #include "catalog/gc.h"
 #include "cli/command.h"
 #include "cli/contents.h"
+#include "cli/parser.h"
 #include "cli/places.h"
 #include "cli/way_back.h"
 #include "host/lock.h"
@@ -357,18 +357,18 @@ Duration duration_of(const std::string& option, const std::string& text) {
 }  // namespace
 
 int run_gc(Context& context, const std::vector<std::string>& words) {
-  CLI::App parser;
+  Parser parser;
   bool json = false, yes = false;
   catalog::GcRules rules;
   std::string older = "30d", grace = "7d", undo;
-  parser.add_flag("--json", json);
-  parser.add_flag("--yes", yes);
-  parser.add_option("--keep", rules.keep);
-  parser.add_option("--older", older);
-  parser.add_option("--grace", grace);
-  parser.add_option("--undo", undo);
-  parser.add_option("app", rules.app);
-  if (!parse(parser, "gc", words)) return 0;
+  parser.flag("--json", json);
+  parser.flag("--yes", yes);
+  parser.option("--keep", rules.keep);
+  parser.option("--older", older);
+  parser.option("--grace", grace);
+  parser.option("--undo", undo);
+  parser.option("app", rules.app);
+  if (!parser.parse("gc", words)) return 0;
   rules.older = duration_of("--older", older);
   rules.grace = duration_of("--grace", grace);
   host::make_folders(context.locks_folder());

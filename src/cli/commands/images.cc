@@ -1,12 +1,12 @@
 // kiln images: the catalog as a list.
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "base/text.h"
 #include "catalog/catalog.h"
 #include "cli/command.h"
+#include "cli/parser.h"
 #include "cli/places.h"
 
 namespace kiln::cli {
@@ -44,12 +44,12 @@ nlohmann::json to_json(const catalog::Image& image, const std::vector<Running>& 
 }  // namespace
 
 int run_images(Context& context, const std::vector<std::string>& words) {
-  CLI::App parser;
+  Parser parser;
   bool json = false;
   std::string app;
-  parser.add_flag("--json", json);
-  parser.add_option("app", app);
-  if (!parse(parser, "images", words)) return 0;
+  parser.flag("--json", json);
+  parser.option("app", app);
+  if (!parser.parse("images", words)) return 0;
   ledger::Ledger ledger(context.ledger_folder(), context.clock, context.actor());
   std::vector<catalog::Image> images = catalog::Catalog(ledger).images(app);
   // Where nobody answers, the catalog is listed all the same.

@@ -1,7 +1,6 @@
 // kiln import: AMIs that are there already into the catalog, with their tags; all of them when the ledger was lost.
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
@@ -9,6 +8,7 @@
 #include "base/text.h"
 #include "cli/command.h"
 #include "cli/contents.h"
+#include "cli/parser.h"
 #include "cli/places.h"
 #include "fleet/names.h"
 #include "store/store.h"
@@ -182,16 +182,16 @@ class Import {
 }  // namespace
 
 int run_import(Context& context, const std::vector<std::string>& words) {
-  CLI::App parser;
+  Parser parser;
   bool json = false, all = false;
   std::string ami;
   Wish wish;
-  parser.add_flag("--json", json);
-  parser.add_flag("--all", all);
-  parser.add_option("--app", wish.app);
-  parser.add_option("--version", wish.version);
-  parser.add_option("ami", ami);
-  if (!parse(parser, "import", words)) return 0;
+  parser.flag("--json", json);
+  parser.flag("--all", all);
+  parser.option("--app", wish.app);
+  parser.option("--version", wish.version);
+  parser.option("ami", ami);
+  if (!parser.parse("import", words)) return 0;
   if (all == !ami.empty() || (all && (!wish.app.empty() || !wish.version.empty()))) {
     throw Error(ErrorCode::usage, "kiln import takes one AMI, or --all",
                 "kiln import ami-0a1b2c3d --app web --version 1.0.0; kiln import --all");

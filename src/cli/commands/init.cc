@@ -1,11 +1,10 @@
 // kiln init: a first kiln.yaml.
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
-
 #include "base/error.h"
 #include "base/text.h"
 #include "cli/command.h"
+#include "cli/parser.h"
 #include "spec/app.h"
 
 namespace kiln::cli {
@@ -49,10 +48,10 @@ std::string name_of(const host::Path& folder) {
 }  // namespace
 
 int run_init(Context& context, const std::vector<std::string>& words) {
-  CLI::App app;
+  Parser parser;
   std::string name;
-  app.add_option("name", name);
-  if (!parse(app, "init", words)) return 0;
+  parser.option("name", name);
+  if (!parser.parse("init", words)) return 0;
   host::Path path = context.folder / "kiln.yaml";
   if (std::filesystem::exists(path)) {
     throw Error(ErrorCode::already_exists, fmt::format("{} is there already; it was left as it is", path.string()));

@@ -1,11 +1,11 @@
 // kiln keys: a key to sign with.
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "cli/command.h"
+#include "cli/parser.h"
 #include "cli/proofs.h"
 
 namespace kiln::cli {
@@ -56,14 +56,14 @@ int show(Context& context, const std::string& name, bool json) {
 }  // namespace
 
 int run_keys(Context& context, const std::vector<std::string>& words) {
-  CLI::App parser;
+  Parser parser;
   std::string verb, name = "default", type = "ecdsa";
   bool json = false;
-  parser.add_option("verb", verb);
-  parser.add_option("name", name);
-  parser.add_option("--type", type);
-  parser.add_flag("--json", json);
-  if (!parse(parser, "keys", words)) return 0;
+  parser.option("verb", verb);
+  parser.option("name", name);
+  parser.option("--type", type);
+  parser.flag("--json", json);
+  if (!parser.parse("keys", words)) return 0;
   if (verb == "new") return make(context, name, type);
   if (verb == "show") return show(context, name, json);
   throw Error(ErrorCode::usage, verb.empty() ? "say what to do" : fmt::format("there is no `kiln keys {}`", verb),

@@ -3,12 +3,12 @@
 
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/text.h"
 #include "cli/command.h"
+#include "cli/parser.h"
 
 namespace kiln::cli {
 namespace {
@@ -70,18 +70,18 @@ int list(const ledger::Ledger& ledger, bool json, ledger::Query query) {
 }  // namespace
 
 int run_ledger(Context& context, const std::vector<std::string>& words) {
-  CLI::App parser;
+  Parser parser;
   bool json = false;
   std::string what = "list", head, file, kind, subject;
   std::size_t limit = 50;
-  parser.add_option("what", what)->check(CLI::IsMember({"list", "verify", "head", "export"}));
-  parser.add_flag("--json", json);
-  parser.add_option("--head", head);
-  parser.add_option("--file", file);
-  parser.add_option("--kind", kind);
-  parser.add_option("--subject", subject);
-  parser.add_option("--limit", limit);
-  if (!parse(parser, "ledger", words)) return 0;
+  parser.option("what", what).one_of({"list", "verify", "head", "export"});
+  parser.flag("--json", json);
+  parser.option("--head", head);
+  parser.option("--file", file);
+  parser.option("--kind", kind);
+  parser.option("--subject", subject);
+  parser.option("--limit", limit);
+  if (!parser.parse("ledger", words)) return 0;
   std::optional<ledger::Head> remembered;
   if (!head.empty()) remembered = parse_head(head);
   // An export is checked by itself, also where there is no ledger.

@@ -3,27 +3,27 @@
 
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "cli/command.h"
+#include "cli/parser.h"
 
 namespace kiln::cli {
 
 int run_load(Context& context, const std::vector<std::string>& words) {
-  CLI::App parser;
+  Parser parser;
   LoadOptions options;
   bool json = false;
   double seconds = 0;
-  parser.add_option("url", options.url)->required();
-  parser.add_option("--rate", options.rate);
-  parser.add_option("--connections", options.connections);
-  parser.add_option("--expect-status", options.status);
-  parser.add_option("--expect", options.contains);
-  parser.add_option("--seconds", seconds);
-  parser.add_option("--status", options.status_file);
-  parser.add_flag("--json", json);
-  if (!parse(parser, "load", words)) return 0;
+  parser.option("url", options.url).required();
+  parser.option("--rate", options.rate);
+  parser.option("--connections", options.connections);
+  parser.option("--expect-status", options.status);
+  parser.option("--expect", options.contains);
+  parser.option("--seconds", seconds);
+  parser.option("--status", options.status_file);
+  parser.flag("--json", json);
+  if (!parser.parse("load", words)) return 0;
   context.watch_interrupts();
   Load load(options, context.clock);
   load.start();

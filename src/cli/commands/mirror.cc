@@ -1,7 +1,6 @@
 // kiln mirror: images from one registry to another, with all that is said about them.
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -9,6 +8,7 @@
 #include "catalog/catalog.h"
 #include "cli/command.h"
 #include "cli/cosign_tag.h"
+#include "cli/parser.h"
 #include "cli/registry_words.h"
 
 namespace kiln::cli {
@@ -50,15 +50,15 @@ void record(Context& context, const Digest& digest, const registry::Reference& t
 }  // namespace
 
 int run_mirror(Context& context, const std::vector<std::string>& words) {
-  CLI::App parser;
+  Parser parser;
   RegistryWords registry_words;
   std::string source, destination;
   bool all_tags = false;
   registry_words.declare(parser);
-  parser.add_flag("--all-tags", all_tags);
-  parser.add_option("from", source)->required();
-  parser.add_option("to", destination)->required();
-  if (!parse(parser, "mirror", words)) return 0;
+  parser.flag("--all-tags", all_tags);
+  parser.option("from", source).required();
+  parser.option("to", destination).required();
+  if (!parser.parse("mirror", words)) return 0;
 
   registry::Reference from = registry::parse_reference(source);
   registry::Reference to = registry::parse_reference(destination);

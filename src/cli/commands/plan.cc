@@ -1,9 +1,9 @@
 // kiln plan: what a deployment would do, and how it would go back.
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "base/text.h"
 #include "cli/command.h"
+#include "cli/parser.h"
 #include "cli/session.h"
 #include "deploy/preview.h"
 #include "fleet/observe.h"
@@ -11,13 +11,13 @@
 namespace kiln::cli {
 
 int run_plan(Context& context, const std::vector<std::string>& words) {
-  CLI::App parser;
+  Parser parser;
   bool json = false;
   std::string environment, image;
-  parser.add_flag("--json", json);
-  parser.add_option("--env", environment);
-  parser.add_option("--image", image);
-  if (!parse(parser, "plan", words)) return 0;
+  parser.flag("--json", json);
+  parser.option("--env", environment);
+  parser.option("--image", image);
+  if (!parser.parse("plan", words)) return 0;
   Session session(context, environment);
   deploy::Wanted wanted = wanted_of(context, session, image);
   deploy::Preview preview =

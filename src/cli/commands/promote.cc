@@ -1,7 +1,6 @@
 // kiln promote: moves a channel to a version, by the rules of kiln.yaml.
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
@@ -9,6 +8,7 @@
 #include "base/text.h"
 #include "catalog/rules.h"
 #include "cli/command.h"
+#include "cli/parser.h"
 #include "cli/session.h"
 #include "deploy/history.h"
 
@@ -90,16 +90,16 @@ void say_promotion(const catalog::Promotion& promotion, bool json) {
 }  // namespace
 
 int run_promote(Context& context, const std::vector<std::string>& words) {
-  CLI::App parser;
+  Parser parser;
   bool json = false, force = false, approve = false;
   std::string reference, channel_name, why;
-  parser.add_flag("--json", json);
-  parser.add_flag("--force", force);
-  parser.add_flag("--approve", approve);
-  parser.add_option("--why", why);
-  parser.add_option("image", reference)->required();
-  parser.add_option("channel", channel_name)->required();
-  if (!parse(parser, "promote", words)) return 0;
+  parser.flag("--json", json);
+  parser.flag("--force", force);
+  parser.flag("--approve", approve);
+  parser.option("--why", why);
+  parser.option("image", reference).required();
+  parser.option("channel", channel_name).required();
+  if (!parser.parse("promote", words)) return 0;
   if (force && trim(why).empty()) {
     throw Error(ErrorCode::usage, "--force needs a reason", "It goes into the ledger: --force --why 'the reason'");
   }

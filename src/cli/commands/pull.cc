@@ -2,7 +2,6 @@
 // a folder.
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
@@ -11,6 +10,7 @@
 #include "catalog/catalog.h"
 #include "cli/command.h"
 #include "cli/image_card.h"
+#include "cli/parser.h"
 #include "cli/proofs.h"
 #include "cli/registry_words.h"
 #include "registry/layout.h"
@@ -156,14 +156,14 @@ int pull_into_store(Context& context, const RegistryWords& words, const std::str
 }  // namespace
 
 int run_pull(Context& context, const std::vector<std::string>& words) {
-  CLI::App parser;
+  Parser parser;
   RegistryWords registry_words;
   std::string named, destination, key_file;
   registry_words.declare(parser);
-  parser.add_option("reference", named)->required();
-  parser.add_option("destination", destination);
-  parser.add_option("--key", key_file);
-  if (!parse(parser, "pull", words)) return 0;
+  parser.option("reference", named).required();
+  parser.option("destination", destination);
+  parser.option("--key", key_file);
+  if (!parser.parse("pull", words)) return 0;
   if (!key_file.empty() && registry_words.no_referrers) {
     throw Error(ErrorCode::usage, "--no-referrers leaves out the signature that --key asks for");
   }

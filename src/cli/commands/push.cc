@@ -1,7 +1,6 @@
 // kiln push: an image of the store or of a folder, and all that is said about it, into a registry or a folder.
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -10,6 +9,7 @@
 #include "cli/command.h"
 #include "cli/cosign_tag.h"
 #include "cli/image_card.h"
+#include "cli/parser.h"
 #include "cli/registry_words.h"
 #include "cli/session.h"
 #include "registry/layout.h"
@@ -112,13 +112,13 @@ registry::Moved push_folder(Context& context, const RegistryWords& words, const 
 }  // namespace
 
 int run_push(Context& context, const std::vector<std::string>& words) {
-  CLI::App parser;
+  Parser parser;
   RegistryWords registry_words;
   std::string source, destination;
   registry_words.declare(parser);
-  parser.add_option("image", source)->required();
-  parser.add_option("destination", destination)->required();
-  if (!parse(parser, "push", words)) return 0;
+  parser.option("image", source).required();
+  parser.option("destination", destination).required();
+  if (!parser.parse("push", words)) return 0;
 
   const auto from = registry::parse_layout(source, context.folder);
   auto folder = registry::parse_layout(destination, context.folder);

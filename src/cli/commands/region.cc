@@ -1,12 +1,12 @@
 // kiln region: the AWS region on this machine.
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/text.h"
 #include "cli/command.h"
+#include "cli/parser.h"
 #include "cli/region_process.h"
 #include "region/aws_regions.h"
 #include "region/iam/keyring.h"
@@ -168,40 +168,38 @@ int print_log(Context& context, const std::string& name, bool events, bool json,
 }  // namespace
 
 int run_region(Context& context, const std::vector<std::string>& words) {
-  CLI::App parser;
+  Parser parser;
   std::string verb;
   RegionStart start;
   Choice choice;
   bool json = false;
   bool following = false;
-  parser.add_option("verb", verb)
-      ->required()
-      ->check(CLI::IsMember({"start", "serve", "status", "env", "log", "stop", "reset"}));
-  parser.add_option("--name", start.name)->check([](const std::string& name) {
+  parser.option("verb", verb).required().one_of({"start", "serve", "status", "env", "log", "stop", "reset"});
+  parser.option("--name", start.name).check([](const std::string& name) {
     bool good = !name.empty() && name.size() <= 32 &&
                 name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-") == std::string::npos;
     return good ? std::string() : "a region's name has small letters, digits and '-', at most 32";
   });
-  parser.add_option("--port", start.port)->check(CLI::Range(0, 65535));
-  parser.add_option("--machines", start.machines)->check(CLI::IsMember({"nspawn", "simulated"}));
+  parser.option("--port", start.port).within(0, 65535);
+  parser.option("--machines", start.machines).one_of({"nspawn", "simulated"});
   std::string delay;
-  parser.add_option("--describe-delay", delay)->check([](const std::string& text) {
+  parser.option("--describe-delay", delay).check([](const std::string& text) {
     try {
       if (parse_duration(text) <= kDelayMax) return std::string();
     } catch (const Error&) {
     }
     return std::string("a time from 0s to 5m, as in 2s or 500ms");
   });
-  parser.add_flag("--throttle,!--no-throttle", start.throttle);
+  parser.flag("--throttle,!--no-throttle", start.throttle);
   bool events = false;
-  parser.add_flag("--follow,-f", following);
-  parser.add_flag("--events", events);
-  parser.add_option("--account", choice.account);
-  parser.add_option("--region", choice.region)->check([](const std::string& name) {
+  parser.flag("--follow,-f", following);
+  parser.flag("--events", events);
+  parser.option("--account", choice.account);
+  parser.option("--region", choice.region).check([](const std::string& name) {
     return region::find_aws_region(name) != nullptr ? std::string() : name + " is no AWS region; one is us-east-1";
   });
-  parser.add_flag("--json", json);
-  if (!parse(parser, "region", words)) return 0;
+  parser.flag("--json", json);
+  if (!parser.parse("region", words)) return 0;
   if (verb != "env" && !(choice.account + choice.region).empty()) {
     throw Error(ErrorCode::usage, "--account and --region belong to kiln region env");
   }

@@ -1,10 +1,9 @@
 // kiln rollback: back to the version before, with the image that is there.
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
-
 #include "base/error.h"
 #include "cli/command.h"
+#include "cli/parser.h"
 #include "cli/session.h"
 #include "deploy/rollback.h"
 #include "fleet/observe.h"
@@ -12,15 +11,15 @@
 namespace kiln::cli {
 
 int run_rollback(Context& context, const std::vector<std::string>& words) {
-  CLI::App parser;
+  Parser parser;
   bool json = false;
   std::string environment, to, load, why = "asked for by 'kiln rollback'";
-  parser.add_flag("--json", json);
-  parser.add_option("--env", environment);
-  parser.add_option("--to", to);
-  parser.add_option("--why", why);
-  parser.add_option("--load", load);
-  if (!parse(parser, "rollback", words)) return 0;
+  parser.flag("--json", json);
+  parser.option("--env", environment);
+  parser.option("--to", to);
+  parser.option("--why", why);
+  parser.option("--load", load);
+  if (!parser.parse("rollback", words)) return 0;
   Session session(context, environment);
   deploy::History history(session.ledger);
   auto unfinished = history.unfinished(session.app.name, session.names.environment);

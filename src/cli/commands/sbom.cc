@@ -1,21 +1,21 @@
 // kiln sbom: what is in an image, as SPDX or CycloneDX.
-#include <CLI/CLI.hpp>
 
 #include "base/error.h"
 #include "catalog/catalog.h"
 #include "cli/command.h"
+#include "cli/parser.h"
 #include "cli/proofs.h"
 #include "cli/session.h"
 
 namespace kiln::cli {
 
 int run_sbom(Context& context, const std::vector<std::string>& words) {
-  CLI::App parser;
+  Parser parser;
   std::string reference = "latest", format = "spdx", output;
-  parser.add_option("image", reference);
-  parser.add_option("--format", format);
-  parser.add_option("--output,-o", output);
-  if (!parse(parser, "sbom", words)) return 0;
+  parser.option("image", reference);
+  parser.option("--format", format);
+  parser.option("--output,-o", output);
+  if (!parser.parse("sbom", words)) return 0;
   if (format != "spdx" && format != "cyclonedx")
     throw Error(ErrorCode::usage, "there is no format '" + format + "'", "Give --format spdx or --format cyclonedx.");
 

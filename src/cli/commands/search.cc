@@ -1,7 +1,6 @@
 // kiln search: which images contain it, and where do they run?
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
@@ -9,6 +8,7 @@
 #include "base/text.h"
 #include "cli/command.h"
 #include "cli/contents.h"
+#include "cli/parser.h"
 #include "cli/places.h"
 
 namespace kiln::cli {
@@ -110,13 +110,13 @@ void print(const std::vector<Hit>& hits, const std::string& what) {
 }  // namespace
 
 int run_search(Context& context, const std::vector<std::string>& words) {
-  CLI::App parser;
+  Parser parser;
   bool json = false;
   std::string what, version;
-  parser.add_flag("--json", json);
-  parser.add_option("what", what)->required();
-  parser.add_option("version", version);
-  if (!parse(parser, "search", words)) return 0;
+  parser.flag("--json", json);
+  parser.option("what", what).required();
+  parser.option("version", version);
+  if (!parser.parse("search", words)) return 0;
   if (const std::size_t equals = what.find('='); equals != std::string::npos && what[0] != '/' && version.empty()) {
     version = what.substr(equals + 1);
     what.resize(equals);

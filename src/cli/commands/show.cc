@@ -1,7 +1,6 @@
 // kiln show: one image's whole life.
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
@@ -10,6 +9,7 @@
 #include "catalog/gc.h"
 #include "cli/command.h"
 #include "cli/contents.h"
+#include "cli/parser.h"
 #include "cli/places.h"
 #include "store/store.h"
 
@@ -188,12 +188,12 @@ void print(const json& image) {
 }  // namespace
 
 int run_show(Context& context, const std::vector<std::string>& words) {
-  CLI::App parser;
+  Parser parser;
   bool as_json = false;
   std::string reference;
-  parser.add_flag("--json", as_json);
-  parser.add_option("image", reference)->required();
-  if (!parse(parser, "show", words)) return 0;
+  parser.flag("--json", as_json);
+  parser.option("image", reference).required();
+  if (!parser.parse("show", words)) return 0;
   ledger::Ledger ledger(context.ledger_folder(), context.clock, context.actor());
   const catalog::Image image = catalog::Catalog(ledger).find(reference, app_here(context));
   const json described = describe(context, ledger, image);

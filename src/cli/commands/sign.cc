@@ -1,25 +1,25 @@
 // kiln sign: signs an image and what is said about it.
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "builder/ami_image.h"
 #include "catalog/catalog.h"
 #include "cli/command.h"
+#include "cli/parser.h"
 #include "cli/proofs.h"
 
 namespace kiln::cli {
 
 int run_sign(Context& context, const std::vector<std::string>& words) {
-  CLI::App parser;
+  Parser parser;
   std::string reference, key_file;
   bool json = false;
-  parser.add_option("image", reference)->required();
-  parser.add_option("--key", key_file);
-  parser.add_flag("--json", json);
-  if (!parse(parser, "sign", words)) return 0;
+  parser.option("image", reference).required();
+  parser.option("--key", key_file);
+  parser.flag("--json", json);
+  if (!parser.parse("sign", words)) return 0;
   const std::optional<proof::SigningKey> key = signing_key(context, key_file);
   if (!key)
     throw Error(ErrorCode::usage, "there is no key to sign with",

@@ -1,10 +1,10 @@
 // kiln status: the fleet as it is now.
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "cli/command.h"
+#include "cli/parser.h"
 #include "cli/session.h"
 #include "console/screen.h"
 #include "fleet/observe.h"
@@ -65,13 +65,13 @@ std::vector<std::string> lines_of(const Session& session, const fleet::Fleet& fl
 }  // namespace
 
 int run_status(Context& context, const std::vector<std::string>& words) {
-  CLI::App parser;
+  Parser parser;
   bool json = false, watch = false;
   std::string environment;
-  parser.add_flag("--json", json);
-  parser.add_flag("--watch,-w", watch);
-  parser.add_option("--env", environment);
-  if (!parse(parser, "status", words)) return 0;
+  parser.flag("--json", json);
+  parser.flag("--watch,-w", watch);
+  parser.option("--env", environment);
+  if (!parser.parse("status", words)) return 0;
   Session session(context, environment);
   aws::Client& client = session.connection.client();
   console::Style style = console::style_of(stdout);

@@ -1,7 +1,6 @@
 // kiln test: the tests of kiln.yaml, on a booted instance of an image.
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <iostream>
 #include <nlohmann/json.hpp>
@@ -15,6 +14,7 @@
 #include "cli/foreign_images.h"
 #include "cli/image_trial.h"
 #include "cli/instance_bake.h"
+#include "cli/parser.h"
 #include "cli/session.h"
 #include "host/lock.h"
 #include "host/process.h"
@@ -200,19 +200,19 @@ int test_image(Context& context, const TestOptions& asked) {
 }  // namespace
 
 int run_test(Context& context, const std::vector<std::string>& words) {
-  CLI::App parser;
+  Parser parser;
   TestOptions asked;
-  parser.add_option("image", asked.image);
-  parser.add_option("--env", asked.environment);
-  parser.add_option("--instance-profile", asked.instance_profile);
-  parser.add_option("--subnet", asked.subnet);
-  parser.add_flag("--json", asked.json);
-  parser.add_option("--junit", asked.junit);
-  parser.add_flag("--keep", asked.keep);
-  parser.add_flag("--list", asked.list);
-  parser.add_option("--shell", asked.shell);
-  parser.add_option("--end", asked.end);
-  if (!parse(parser, "test", words)) return 0;
+  parser.option("image", asked.image);
+  parser.option("--env", asked.environment);
+  parser.option("--instance-profile", asked.instance_profile);
+  parser.option("--subnet", asked.subnet);
+  parser.flag("--json", asked.json);
+  parser.option("--junit", asked.junit);
+  parser.flag("--keep", asked.keep);
+  parser.flag("--list", asked.list);
+  parser.option("--shell", asked.shell);
+  parser.option("--end", asked.end);
+  if (!parser.parse("test", words)) return 0;
   if (asked.list) return list_kept(context, asked.json);
   if (is_instance(asked.shell)) return shell_in_instance(context, asked.shell);
   if (!asked.shell.empty()) {

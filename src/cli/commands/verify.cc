@@ -3,13 +3,13 @@
 
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 
 #include "base/encoding.h"
 #include "base/error.h"
 #include "catalog/catalog.h"
 #include "cli/command.h"
+#include "cli/parser.h"
 #include "cli/proofs.h"
 
 namespace kiln::cli {
@@ -60,15 +60,15 @@ void export_to(const host::Path& folder, const store::Store& store, const proof:
 }  // namespace
 
 int run_verify(Context& context, const std::vector<std::string>& words) {
-  CLI::App parser;
+  Parser parser;
   std::string reference, key_file, policy_file, folder;
   bool json = false;
-  parser.add_option("image", reference)->required();
-  parser.add_option("--key", key_file);
-  parser.add_option("--policy", policy_file);
-  parser.add_option("--export", folder);
-  parser.add_flag("--json", json);
-  if (!parse(parser, "verify", words)) return 0;
+  parser.option("image", reference).required();
+  parser.option("--key", key_file);
+  parser.option("--policy", policy_file);
+  parser.option("--export", folder);
+  parser.flag("--json", json);
+  if (!parser.parse("verify", words)) return 0;
 
   proof::Trust trust{trusted_keys(context, key_file), nullptr, {}};
   std::optional<spec::Policy> policy;
