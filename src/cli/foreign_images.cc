@@ -85,7 +85,8 @@ spec::ImageBuilderImage read_documents(const spec::ImageBuilderSource& source, c
   const auto read = [&](const std::string& name) -> std::string {
     const host::Path file = folder / name;
     if (std::filesystem::is_regular_file(file)) return host::read_file(file);
-    throw Error(ErrorCode::not_found, fmt::format("'{}' is no file in {}", name, folder.string()));
+    throw Error(ErrorCode::not_found, fmt::format("'{}' is no file in {}", name, folder.string()),
+                "Put it there, or name the one that is meant.");
   };
   try {
     return spec::read_image_builder(source, app.source, app.image.where, read);

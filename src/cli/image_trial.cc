@@ -19,7 +19,8 @@ machine::Limits limits_of(const spec::App& app) {
   const std::string name = app.fleet ? app.fleet->instance_type : spec::FleetSpec().instance_type;
   const auto* type = region::ec2::find_instance_type(name);
   if (type == nullptr) {
-    throw Error(ErrorCode::usage, fmt::format("there is no instance type '{}' in the region on this machine", name));
+    throw Error(ErrorCode::usage, fmt::format("there is no instance type '{}' in the region on this machine", name),
+                "Name one of those that `aws ec2 describe-instance-types` lists in fleet.instance_type.");
   }
   return {static_cast<std::uint64_t>(type->memory_mib) << 20, static_cast<double>(type->vcpus)};
 }

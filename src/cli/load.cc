@@ -172,7 +172,8 @@ struct Load::State {
 Load::Load(LoadOptions options, host::Clock& clock) : state_(std::make_unique<State>(std::move(options), clock)) {
   if (state_->options.rate <= 0 || state_->options.rate > 100'000 || state_->options.connections < 1 ||
       state_->options.connections > 1000) {
-    throw Error(ErrorCode::usage, "a load has 1 to 1,000 connections and up to 100,000 requests a second");
+    throw Error(ErrorCode::usage, "a load has 1 to 1,000 connections and up to 100,000 requests a second",
+                "Give --connections and --rate within these.");
   }
 }
 

@@ -49,7 +49,7 @@ int dispatch(std::vector<std::string> words) {
     if (words[0] == "-C" && words.size() > 1) {
       context.folder = std::filesystem::absolute(words[1]);
       if (!std::filesystem::is_directory(context.folder)) {
-        throw Error(ErrorCode::usage, fmt::format("{} is not a folder", words[1]));
+        throw Error(ErrorCode::usage, fmt::format("{} is not a folder", words[1]), "Give -C the app's folder.");
       }
       words.erase(words.begin(), words.begin() + 2);
     } else if (words[0] == "--version") {

@@ -44,7 +44,8 @@ std::string read_named_file(const host::Path& file) {
     return host::read_file(file);
   } catch (const Error& error) {
     if (error.code() != ErrorCode::not_found) throw;
-    throw Error(ErrorCode::usage, fmt::format("there is no file {}", file.string()));
+    throw Error(ErrorCode::usage, fmt::format("there is no file {}", file.string()),
+                "Give the path of one that is there.");
   }
 }
 

@@ -254,6 +254,7 @@ void serve(Context& context, const RegionStart& start) {
   };
   parts.loop.post(watch);
   parts.loop.run();
+  log(context.clock, fmt::format("region '{}' was told to end; instances and load balancers go on", start.name));
 }
 
 void require_as_asked(const RegionStart& start, const RegionRecord& record) {
@@ -297,23 +298,21 @@ host::FileLock end_control_plane(Context& context, const std::string& name) {
                       [&] { return host::FileLock::take(path, kStopWords, context.clock.now()); });
 }
 
-// Whether a control plane of that owner has begun to make things outside its folder. A slot is taken before them.
-bool owns_slot(const std::string& owner) {
-  const host::Path folder = machine::SlotOptions().folder;
-  for (int slot = 0; slot < machine::kSlots; ++slot) {
-    const host::Path file = folder / fmt::format("{}.owner", slot);
-    if (std::filesystem::exists(file) && trim(host::read_file(file)) == owner) return true;
+// The slot of a control plane of that owner, which it takes before it makes anything outside its folder.
+std::optional<int> slot_of(const std::string& owner) {
+  for (const machine::SlotUse& use : machine::slots_in_use()) {
+    if (use.owner == owner) return use.slot;
   }
-  return false;
+  return std::nullopt;
 }
 
-void remove_real_things(Context& context, const std::string& name) {
-  host::Path folder = context.region_folder(name);
-  machine::Slot slot = machine::Slot::take(slot_owner(context, name), kStopWords, context.clock.now());
+// What a region whose state is in `folder` has outside of it.
+void remove_real_things(Context& context, const host::Path& folder, machine::Slot& slot) {
   std::vector<std::string> left = machine::remove_all_machines(folder, slot.number());
   if (!left.empty()) {
     throw Error(ErrorCode::conflict,
-                fmt::format("of region '{}' this could not be removed: {}", name, join(left, "; ")));
+                fmt::format("of the region in {} this could not be removed: {}", folder.string(), join(left, "; ")),
+                "Run it again; what is still busy then is in /proc/mounts and in `losetup -a`.");
   }
   host::ThreadLoop loop(context.clock, 1);
   machine::NetworkOptions options;
@@ -334,6 +333,7 @@ int serve_region(Context& context, const RegionStart& start) {
     serve(context, start);
   } catch (const Error& error) {
     write_failure(context, start.name, error);
+    log(context.clock, fmt::format("the control plane of region '{}' ends: {}", start.name, error.message()));
     throw;
   }
   return 0;
@@ -380,13 +380,33 @@ RegionRecord start_region(Context& context, const RegionStart& start) {
 void stop_region(Context& context, const std::string& name) {
   if (!std::filesystem::exists(context.region_folder(name))) return;
   auto lock = end_control_plane(context, name);
-  if (owns_slot(slot_owner(context, name))) remove_real_things(context, name);
+  const std::string owner = slot_owner(context, name);
+  if (slot_of(owner)) {
+    machine::Slot slot = machine::Slot::take(owner, kStopWords, context.clock.now());
+    remove_real_things(context, context.region_folder(name), slot);
+  }
   if (::geteuid() == 0) machine::Slot::tidy(kStopWords, context.clock.now());
 }
 
 void reset_region(Context& context, const std::string& name) {
   stop_region(context, name);
   host::remove_tree(context.region_folder(name));
+}
+
+bool RegionLook::serves() const { return holder && holder->what == kServeWords; }
+
+RegionLook look_at_region(const Context& context, const std::string& name) {
+  const host::Path folder = context.region_folder(name);
+  return {host::FileLock::holder(folder / "region.lock"), slot_of(slot_owner(context, name)),
+          region::elb::noted_haproxy(folder / "haproxy")};
+}
+
+bool remove_left_slot(Context& context, const machine::SlotUse& use, std::string_view what) {
+  auto slot = machine::Slot::take_left(use.slot, what, context.clock.now());
+  // Of one whose owner was never written down only the slot's number is known.
+  const host::Path unknown = machine::SlotOptions().folder / fmt::format("{}.unknown", use.slot);
+  if (slot) remove_real_things(context, use.owner.empty() ? unknown : use.owner, *slot);
+  return slot.has_value();
 }
 
 std::uint64_t state_bytes(const host::Path& folder) {

@@ -8,6 +8,8 @@
 
 #include "cli/context.h"
 #include "cli/session.h"
+#include "host/lock.h"
+#include "machine/slots.h"
 
 namespace kiln::cli {
 
@@ -33,6 +35,17 @@ int serve_region(Context& context, const RegionStart& start);
 void stop_region(Context& context, const std::string& name);
 // Stops it and removes its folder.
 void reset_region(Context& context, const std::string& name);
+
+// What the control plane is by its lock, its slot and what it wrote down. Asks nobody.
+struct RegionLook {
+  std::optional<host::LockHolder> holder;   // of region.lock: the control plane, or who ends it
+  std::optional<int> slot;                  // what it has on this host goes on without it
+  std::optional<host::ProcessRef> haproxy;  // that shall run
+  bool serves() const;                      // `holder` is a control plane
+};
+RegionLook look_at_region(const Context& context, const std::string& name);
+// Ends and removes what is on this host of a slot that is left (machine::SlotUse). False when it is not left any more.
+bool remove_left_slot(Context& context, const machine::SlotUse& use, std::string_view what);
 
 // Bytes that its folder takes on disk.
 std::uint64_t state_bytes(const host::Path& folder);

@@ -77,8 +77,11 @@ std::optional<RegionRecord> read_region_record(const Context& context, const std
     record.slot = json.at("slot").get<int>();
     return record;
   } catch (const nlohmann::json::exception& error) {
+    const std::string of = name == kDefaultRegion ? "" : " --name " + name;
     throw Error(ErrorCode::corrupt, fmt::format("{} cannot be read: {}", path.string(), error.what()),
-                fmt::format("Run: kiln region reset --name {}", name));
+                fmt::format("Put it back from a copy. Without it the region gets new root keys, and keeps all that it "
+                            "has: rm {}; kiln region start{}",
+                            path.string(), of));
   }
 }
 
@@ -102,6 +105,18 @@ RegionRecord require_region(const Context& context, const std::string& name) {
   if (record && record->running()) return *record;
   std::string start = name == kDefaultRegion ? "kiln region start" : "kiln region start --name " + name;
   throw Error(ErrorCode::unavailable, fmt::format("no region '{}' runs on this machine", name), "Start it: " + start);
+}
+
+void ask_region(Context& context, const RegionRecord& record) {
+  http::Client transport;
+  aws::Client::Options options;
+  options.user_agent = fmt::format("kiln/{}", kVersion);
+  options.timeouts.total = kLocalAnswer;
+  const aws::Environment environment = [own = environment_of(record)](const std::string& name) {
+    return name == "AWS_MAX_ATTEMPTS" ? "1" : own(name);
+  };
+  aws::Client(aws::Config::load(environment), transport, context.clock, context.random, options)
+      .call<wire::sts::GetCallerIdentity>({});
 }
 
 spec::App load_app(const Context& context) {

@@ -42,6 +42,10 @@ void write_region_record(const Context& context, const RegionRecord& record);
 // The one that runs; Error(unavailable) says how to start it.
 RegionRecord require_region(const Context& context, const std::string& name);
 
+// Throws what `sts:GetCallerIdentity` throws: Error(timeout) when the control plane hangs. One try: it is on this
+// machine.
+void ask_region(Context& context, const RegionRecord& record);
+
 // kiln.yaml of the context's folder.
 spec::App load_app(const Context& context);
 

@@ -46,15 +46,6 @@ std::string newest_refresh(const Fleet& fleet) { return fleet.refreshes.empty() 
   throw Error(ErrorCode::conflict, std::move(why), "Nothing was changed. `kiln plan` shows what it would do.");
 }
 
-[[noreturn]] void refuse_other(const Wanted& wanted, const Deployment& other) {
-  throw Error(ErrorCode::held,
-              fmt::format("{} {} of {} was begun by {} at {} and is not finished ({})", other.verb, other.version,
-                          wanted.names.title(), other.actor, format_iso8601(other.started), other.id),
-              fmt::format("Finish it with `kiln deploy --image {}` (kiln.yaml as it was then), or take it back with "
-                          "`kiln rollback`.",
-                          other.version));
-}
-
 }  // namespace
 
 Engine::Engine(aws::Client& client, ledger::Ledger& ledger, host::Clock& clock, host::Random& random, host::Path locks,
@@ -78,7 +69,8 @@ Result Engine::go_back(Wanted wanted, const std::string& why) {
   const History history(ledger_);
   const auto unfinished = history.unfinished(wanted.names.app, wanted.names.environment);
   if (!unfinished) {
-    throw Error(ErrorCode::not_found, fmt::format("no deployment of {} is unfinished", wanted.names.title()));
+    throw Error(ErrorCode::not_found, fmt::format("no deployment of {} is unfinished", wanted.names.title()),
+                "To go back from one that is finished: kiln rollback");
   }
   wanted.version = unfinished->version;
   wanted.digest = unfinished->digest;
@@ -167,7 +159,7 @@ Progress Engine::begin(const Wanted& wanted, const std::string& verb, const Flee
     const bool same = unfinished->fingerprint == wanted.fingerprint();
     if (same) return recall(history.entries(unfinished->id));
     // A region that was reset has taken it along: there is nothing that it could hold.
-    if (!fleet.empty()) refuse_other(wanted, *unfinished);
+    if (!fleet.empty()) throw Error(ErrorCode::held, unfinished_words(*unfinished), unfinished_next(*unfinished));
     ledger_.append(kFinished, unfinished->id,
                    {{"app", unfinished->app},
                     {"environment", unfinished->environment},

@@ -43,7 +43,36 @@ void finished(Deployment& deployment, const ledger::Entry& entry, const json& bo
 
 }  // namespace
 
+std::string unfinished_words(const Deployment& deployment) {
+  return fmt::format("{} {} of {}{} was begun by {} at {} and is not finished ({})", deployment.verb,
+                     deployment.version, deployment.app,
+                     deployment.environment.empty() ? "" : " in " + deployment.environment, deployment.actor,
+                     format_iso8601(deployment.started), deployment.id);
+}
+
+std::string unfinished_next(const Deployment& deployment) {
+  const std::string environment = deployment.environment.empty() ? "" : " --env " + deployment.environment;
+  const std::string how =
+      deployment.verb == "rollback" ? "rollback" + environment + " --to " : deployment.verb + environment + " --image ";
+  return fmt::format(
+      "Finish it with `kiln {}{}` in the folder of {} (kiln.yaml as it was then), or take it back with `kiln "
+      "rollback{}`.",
+      how, deployment.version, deployment.app, environment);
+}
+
 std::vector<Deployment> History::list(std::string_view app, std::string_view environment) const {
+  return read([&](const std::string& its_app, const std::string& its_environment) {
+    return its_app == app && its_environment == environment;
+  });
+}
+
+std::vector<Deployment> History::all_unfinished() const {
+  std::vector<Deployment> all = read([](const std::string&, const std::string&) { return true; });
+  std::erase_if(all, [](const Deployment& deployment) { return deployment.outcome || deployment.destroyed; });
+  return all;
+}
+
+std::vector<Deployment> History::read(const Wanted& wanted) const {
   ledger::Query query;
   query.limit = 0;
   query.kind = kStarted;
@@ -63,7 +92,7 @@ std::vector<Deployment> History::list(std::string_view app, std::string_view env
     }
   };
   each(kStarted, [&](const ledger::Entry& entry, const json& body) {
-    if (body.at("app") != app || body.at("environment") != environment) return;
+    if (!wanted(body.at("app"), body.at("environment"))) return;
     by_id[entry.subject] = deployments.size();
     deployments.push_back(started(entry, body));
   });
@@ -72,9 +101,9 @@ std::vector<Deployment> History::list(std::string_view app, std::string_view env
     if (known != by_id.end()) finished(deployments[known->second], entry, body);
   });
   each(kDestroyed, [&](const ledger::Entry& entry, const json& body) {
-    if (entry.subject != app || body.at("environment") != environment) return;
     for (Deployment& deployment : deployments) {
-      if (deployment.sequence < entry.sequence) deployment.destroyed = true;
+      const bool its = deployment.app == entry.subject && body.at("environment") == deployment.environment;
+      if (its && deployment.sequence < entry.sequence) deployment.destroyed = true;
     }
   });
   return deployments;

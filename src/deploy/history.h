@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -50,6 +51,11 @@ struct Deployment {
   std::string why;
 };
 
+// "deploy 1.1.0 of web in staging was begun by ana@forge at 2026-01-02T03:04:05Z and is not finished (d-0a1b)", and
+// what whoever finds it can do.
+std::string unfinished_words(const Deployment& deployment);
+std::string unfinished_next(const Deployment& deployment);
+
 class History {
  public:
   // `ledger` must outlive it.
@@ -58,6 +64,8 @@ class History {
   // Oldest first.
   std::vector<Deployment> list(std::string_view app, std::string_view environment) const;
   std::optional<Deployment> unfinished(std::string_view app, std::string_view environment) const;
+  // Of every app and environment, oldest first; without those whose fleet was destroyed since: they hold nothing.
+  std::vector<Deployment> all_unfinished() const;
   // Whether a deployment that ended with `done` brought that version of the launch template, in the fleet as it is now.
   bool has_served(std::string_view app, std::string_view environment, std::int64_t template_version) const;
   // Of those that ended with `done`: the newest of another version than the one that serves now.
@@ -66,6 +74,10 @@ class History {
   std::vector<ledger::Entry> entries(const std::string& deployment) const;
 
  private:
+  // Those of which `wanted` is true, by their app and environment.
+  using Wanted = std::function<bool(const std::string& app, const std::string& environment)>;
+  std::vector<Deployment> read(const Wanted& wanted) const;
+
   ledger::Ledger& ledger_;
 };
 

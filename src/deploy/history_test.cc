@@ -176,6 +176,21 @@ TEST_F(HistoryTest, WayBackThatCannotBeLaunchedIsRefusedBeforeAnythingChanges) {
   EXPECT_EQ(wanted.version, "1.0.0");
 }
 
+TEST_F(HistoryTest, UnfinishedOnesOfAllFleetsAreFoundAndSayWhatGoesOnWithThem) {
+  deployed("d-1", "1.0.0", 1);
+  start("d-2", "1.1.0");
+  start("d-3", "1.0.0", "rollback", "staging");
+  start("d-4", "1.0.0", "deploy", "gone");
+  ledger_.append(kDestroyed, "web", {{"environment", "gone"}});
+  const std::vector<Deployment> found = history_.all_unfinished();
+  ASSERT_EQ(found.size(), 2u);
+  EXPECT_EQ(found[0].id, "d-2");
+  EXPECT_THAT(unfinished_words(found[0]), HasSubstr("deploy 1.1.0 of web in production was begun by"));
+  EXPECT_THAT(unfinished_next(found[0]), HasSubstr("`kiln deploy --env production --image 1.1.0`"));
+  EXPECT_EQ(found[1].id, "d-3");
+  EXPECT_THAT(unfinished_next(found[1]), HasSubstr("`kiln rollback --env staging --to 1.0.0`"));
+}
+
 TEST_F(HistoryTest, ProgressIsRecalledFromTheEntriesAlone) {
   start("d-1", "1.1.0");
   ledger_.append(kIntent, "d-1", {{"step", "start-refresh-2"}, {"what", "starting"}, {"refresh_before", "r-1"}});

@@ -131,8 +131,10 @@ Progress recall(const std::vector<ledger::Entry>& entries) {
       }
       if (entry.kind == kHolding) progress.held_since = entry.time;
     } catch (const json::exception& error) {
-      throw Error(ErrorCode::corrupt, fmt::format("the ledger's entry {} ({}) cannot be read: {}", entry.sequence,
-                                                  entry.kind, error.what()));
+      throw Error(
+          ErrorCode::corrupt,
+          fmt::format("the ledger's entry {} ({}) cannot be read: {}", entry.sequence, entry.kind, error.what()),
+          "Run `kiln ledger verify`.");
     }
   }
   return progress;

@@ -97,7 +97,9 @@ void wait_until_available(aws::Client& client, host::Clock& clock, const std::st
     aws::Seen seen;
     for (const auto& image : client.call<ec2::DescribeImages>(request).images) seen.state = image.state.value_or("");
     if (seen.state == "failed" || seen.state == "error" || seen.state == "invalid") {
-      throw Error(ErrorCode::conflict, fmt::format("the AMI {} is {}", ami, seen.state));
+      throw Error(ErrorCode::conflict, fmt::format("the AMI {} is {}", ami, seen.state),
+                  "Why is in StateReason of `aws ec2 describe-images --image-ids " + ami +
+                      "`; deregister it and publish again: kiln bake");
     }
     seen.done = seen.state == "available";
     return seen;

@@ -64,7 +64,8 @@ WayBack find_way_back(const fleet::Names& names, const Fleet& fleet, const Histo
   if (to) {
     WayBack way = find_named(fleet, deployments, *to, names.title());
     if (way.template_version == serving && is_whole(fleet)) {
-      throw Error(ErrorCode::conflict, fmt::format("{} serves {} already", names.title(), *to));
+      throw Error(ErrorCode::conflict, fmt::format("{} serves {} already", names.title(), *to),
+                  "Name another one: kiln images");
     }
     return way;
   }

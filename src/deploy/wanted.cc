@@ -41,7 +41,7 @@ Outcome parse_outcome(std::string_view text) {
   for (Outcome outcome : {Outcome::done, Outcome::rolled_back, Outcome::failed, Outcome::stuck, Outcome::left}) {
     if (to_string(outcome) == text) return outcome;
   }
-  throw Error(ErrorCode::invalid, fmt::format("'{}' is no outcome of a deployment", text));
+  throw Error(ErrorCode::invalid, fmt::format("'{}' is no outcome of a deployment", text), "A newer Kiln may know it.");
 }
 
 int exit_code(Outcome outcome) {

@@ -106,4 +106,14 @@ std::optional<LockHolder> FileLock::holder(const Path& path) {
   return read_holder(path);
 }
 
+std::vector<std::pair<Path, LockHolder>> held_locks(const Path& folder) {
+  std::vector<std::pair<Path, LockHolder>> held;
+  if (!std::filesystem::exists(folder)) return held;
+  for (const std::string& name : list_folder(folder)) {
+    if (!std::filesystem::is_regular_file(folder / name)) continue;
+    if (auto holder = FileLock::holder(folder / name)) held.emplace_back(folder / name, std::move(*holder));
+  }
+  return held;
+}
+
 }  // namespace kiln::host

@@ -4,6 +4,8 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "base/time.h"
 #include "host/file.h"
@@ -37,5 +39,8 @@ class FileLock {
   FileDescriptor fd_;
   Path path_;
 };
+
+// The locks right below a folder that somebody holds now, by path. No folder: none.
+std::vector<std::pair<Path, LockHolder>> held_locks(const Path& folder);
 
 }  // namespace kiln::host

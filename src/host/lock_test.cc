@@ -50,6 +50,18 @@ TEST(FileLock, ThatIsRemovedHasOneHolderStill) {
   EXPECT_FALSE(std::filesystem::exists(path));
 }
 
+TEST(HeldLocks, AreThoseThatSomebodyHoldsNow) {
+  TemporaryFolder folder("kiln-test-");
+  EXPECT_TRUE(held_locks(folder.path() / "nothing").empty());
+  const Time since = parse_iso8601("2026-01-02T03:04:05Z");
+  { FileLock let_go = FileLock::take(folder.path() / "a", "kiln gc", since); }
+  FileLock held = FileLock::take(folder.path() / "b", "kiln deploy web", since);
+  const auto found = held_locks(folder.path());
+  ASSERT_EQ(found.size(), 1u);
+  EXPECT_EQ(found[0].first, folder.path() / "b");
+  EXPECT_EQ(found[0].second, (LockHolder{::getpid(), "kiln deploy web", since}));
+}
+
 TEST(FileLock, IsFreeWhenItsHolderIsGone) {
   TemporaryFolder folder("kiln-test-");
   Path path = folder.path() / "lock";

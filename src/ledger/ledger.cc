@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -234,8 +235,10 @@ Verification Ledger::verify(const std::optional<Head>& remembered) const {
   std::vector<std::pair<std::string, Head>> heads;
   std::optional<Problem> head_problem;
   // Read before the entries: another process may append meanwhile, and then head.json would be ahead of them.
+  std::optional<Head> known;
   try {
-    if (auto known = state_->remembered()) heads.emplace_back("head.json", *known);
+    known = state_->remembered();
+    if (known) heads.emplace_back("head.json", *known);
   } catch (const Error& error) {
     head_problem = Problem{Problem::Kind::format, 0, "", error.message()};
   }
@@ -251,6 +254,7 @@ Verification Ledger::verify(const std::optional<Head>& remembered) const {
         Problem::Kind::format, 0, "",
         fmt::format("{} is missing: the loss of the newest entries could not be seen", state_->head_path().string())};
   }
+  if (known) result.behind = std::max<std::int64_t>(0, result.head.sequence - known->sequence);
   if (head_problem) result.problems.insert(result.problems.begin(), *head_problem);
   return result;
 }

@@ -54,6 +54,8 @@ struct Verification {
   std::int64_t entries = 0;
   Head head;
   std::vector<Problem> problems;  // in order of sequence, at most 100
+  // Entries that head.json does not know yet: its writer died between the two. The next append mends it.
+  std::int64_t behind = 0;
   bool ok() const { return problems.empty(); }
 };
 

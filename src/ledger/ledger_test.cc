@@ -247,8 +247,10 @@ TEST_F(LedgerTest, TakesAHeadFileThatLagsBehindAsWhatACrashLeaves) {
   fill(1);
   host::write_file(folder_.path() / "ledger" / "head.json", old);
   EXPECT_TRUE(problems().empty());
+  EXPECT_EQ(open().verify().behind, 1);
   fill(1);
   EXPECT_TRUE(problems().empty());
+  EXPECT_EQ(open().verify().behind, 0);
 }
 
 TEST_F(LedgerTest, FindsTwoEntriesSwapped) {

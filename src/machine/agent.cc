@@ -108,7 +108,7 @@ class Agent {
     try {
       end = carry_out();
     } catch (const Error& error) {
-      std::fprintf(stderr, "%s: %s\n", command_.id.c_str(), error.what());
+      say(error.what());
     }
     // Ours; a machine that has them too may go on writing.
     out_.close_write_end();
@@ -124,6 +124,12 @@ class Agent {
   }
 
  private:
+  // Into the machine's supervisor.log.
+  void say(const std::string& what) const {
+    std::fprintf(stderr, "%s command %s: %s\n", format_iso8601(clock_.now()).c_str(), command_.id.c_str(),
+                 what.c_str());
+  }
+
   // The command is this process's, and no second one's.
   void take() {
     const std::string mine = (folder_ / fmt::format("agent.{}", ::getpid())).string();
@@ -206,7 +212,7 @@ class Agent {
       }
       clock_.sleep(kTryAgain);
     }
-    if (!cancelled_) std::fprintf(stderr, "%s: not delivered: %s\n", command_.id.c_str(), why.c_str());
+    if (!cancelled_) say("not delivered: " + why);
     return cancelled_ ? CommandEnd::How::cancelled : CommandEnd::How::undelivered;
   }
 

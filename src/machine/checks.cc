@@ -20,6 +20,8 @@ namespace {
 
 // A small region: the store's base image twice (a bake in progress), and what instances write.
 constexpr std::uint64_t kFreeMin = 2ull << 30;
+// Owner files, names of namespaces and what systemd-nspawn keeps: a few pages each, and other programs live there too.
+constexpr std::uint64_t kRunFreeMin = 4ull << 20;
 
 bool exists(const char* path) {
   std::error_code ignored;
@@ -143,22 +145,22 @@ Check limits_check() {
           false};
 }
 
-Check disk_check(host::Path folder) {
+}  // namespace
+
+Check check_free(const std::string& name, host::Path folder, std::uint64_t least, const std::string& next) {
   std::error_code ignored;
   while (!folder.empty() && folder != folder.root_path() && !std::filesystem::exists(folder, ignored)) {
     folder = folder.parent_path();
   }
   if (folder.empty()) folder = ".";
   const std::uint64_t free = host::free_bytes(folder);
-  return {"free disk",
-          free >= kFreeMin,
+  return {name,
+          free >= least,
           fmt::format("{} at {}", format_bytes(free), folder.string()),
-          fmt::format("Free at least {}, or set KILN_HOME to a folder on another disk.", format_bytes(kFreeMin)),
+          fmt::format("Free at least {}{}", format_bytes(least), next),
           ErrorCode::disk_full,
           true};
 }
-
-}  // namespace
 
 std::vector<Check> check_host(const host::Path& folder) {
   std::vector<Check> checks = {root_check()};
@@ -176,7 +178,8 @@ std::vector<Check> check_host(const host::Path& folder) {
   checks.push_back(namespaces_check());
   checks.push_back(rules_check());
   checks.push_back(limits_check());
-  checks.push_back(disk_check(folder));
+  checks.push_back(check_free("free disk", folder, kFreeMin, ", or set KILN_HOME to a folder on another disk."));
+  checks.push_back(check_free("free /run", "/run", kRunFreeMin, " in /run: regions write down there what they own."));
   return checks;
 }
 

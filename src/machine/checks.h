@@ -18,6 +18,9 @@ struct Check {
   bool required = true;                     // false: a region runs without it, with less
 };
 
+// Whether the file system that `folder` is on, or would be, has `least` bytes free.
+Check check_free(const std::string& name, host::Path folder, std::uint64_t least, const std::string& next);
+
 // In the order in which a user would mend them. `folder` is where the region's state and the store will be (for free
 // space). Loads kernel modules (erofs, overlay, loop, nf_tables, tun) when it may; changes nothing else.
 std::vector<Check> check_host(const host::Path& folder);

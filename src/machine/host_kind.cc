@@ -256,6 +256,18 @@ std::vector<host::Path> make_cgroups(const HostLimits& host, const std::string& 
   return folders;
 }
 
+std::vector<host::Path> cgroups_with_prefix(const HostLimits& host, const std::string& prefix) {
+  std::vector<host::Path> found;
+  if (host.kind != HostKind::cgroup_v1 && host.kind != HostKind::cgroup_v2) return found;
+  for (const Hierarchy& hierarchy : host.hierarchies) {
+    std::error_code ignored;
+    for (const auto& entry : std::filesystem::directory_iterator(hierarchy.own, ignored)) {
+      if (entry.path().filename().string().starts_with(prefix)) found.push_back(entry.path());
+    }
+  }
+  return found;
+}
+
 void remove_cgroups(const std::vector<host::Path>& folders) {
   for (const host::Path& folder : folders) kill_members(folder);
   for (const host::Path& folder : folders) {

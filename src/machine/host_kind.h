@@ -39,6 +39,8 @@ std::vector<Hierarchy> parse_hierarchies(std::string_view mountinfo, std::string
 // cgroup v1 one below the limits, so that what the machine sees as its own root holds none that it could lift. Fine
 // when they are there.
 std::vector<host::Path> make_cgroups(const HostLimits& host, const std::string& name, const Limits& limits);
+// Those below our own cgroup whose names begin with `prefix`.
+std::vector<host::Path> cgroups_with_prefix(const HostLimits& host, const std::string& prefix);
 // Kills what is left in them and removes them with all below; waits at most 5 s, then Error(conflict).
 void remove_cgroups(const std::vector<host::Path>& folders);
 // Pure: the values written for the limits, by file name.

@@ -11,6 +11,7 @@
 #include <csignal>
 #include <cstring>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <system_error>
 
 #include "base/error.h"
@@ -112,6 +113,30 @@ void clear_leftovers(const std::string& name, const host::Path& root) {
     }
     ::rmdir(path.c_str());
   }
+}
+
+// Its status may be gone with its folder; whoever is in its network is of the machine. Supervisor and agents are not.
+void end_processes_in(const std::string& network_namespace) {
+  struct stat wanted {};
+  if (::stat(namespace_path(network_namespace).c_str(), &wanted) != 0) return;
+  for (const auto& [process, argv] : host::processes()) {
+    struct stat own {};
+    if (::stat(fmt::format("/proc/{}/ns/net", process.pid).c_str(), &own) != 0) continue;
+    if (own.st_ino == wanted.st_ino && own.st_dev == wanted.st_dev) host::end_process(process, Duration(5000), SIGKILL);
+  }
+}
+
+// By its folder, its supervisor and its network: any of them may be gone.
+std::set<std::string> machines_left(const Place& place) {
+  std::set<std::string> ids;
+  std::error_code ignored;
+  const host::Path instances = place.options.folder / "instances";
+  if (std::filesystem::exists(instances, ignored)) {
+    for (const std::string& id : host::list_folder(instances)) ids.insert(id);
+  }
+  for (const auto& [id, process] : running_supervisors(place.options.folder)) ids.insert(id);
+  for (const std::string& name : machine_namespaces(place.options.slot)) ids.insert(name.substr(place.name("").size()));
+  return ids;
 }
 
 }  // namespace
@@ -265,6 +290,7 @@ void clear_processes(const Place& place, const std::string& id) {
   // Init does not end with the systemd-nspawn that started it.
   const auto status = read_status(place.folder(id));
   if (status && status->init.pid > 0) host::end_process(status->init, Duration(5000), SIGKILL);
+  if (!status) end_processes_in(place.name(id));
   if (place.host.kind == HostKind::systemd) {
     // Both fail where there is no such unit any more, and that is fine. The unit's name is free again only after its
     // stop.
@@ -280,6 +306,8 @@ void clear_processes(const Place& place, const std::string& id) {
   if (const auto record = read_record(place.folder(id))) {
     std::vector<host::Path> folders(record->cgroups.begin(), record->cgroups.end());
     remove_cgroups(folders);
+  } else {
+    remove_cgroups(cgroups_with_prefix(place.host, place.name(id)));
   }
   clear_leftovers(place.name(id), place.folder(id) / "root");
 }
@@ -333,11 +361,7 @@ std::vector<std::string> remove_all_machines(const host::Path& folder, int slot)
       problems.emplace_back(error.what());
     }
   };
-  std::error_code ignored;
-  if (std::filesystem::exists(folder / "instances", ignored)) {
-    for (const std::string& id : host::list_folder(folder / "instances")) attempt([&] { remove_machine(place, id); });
-  }
-  for (const std::string& name : machine_namespaces(slot)) attempt([&] { remove_namespace(name); });
+  for (const std::string& id : machines_left(place)) attempt([&] { remove_machine(place, id); });
   for (const MountLine& mount : mounts_below(folder / "layers")) attempt([&] { unmount(mount.target); });
   attempt([&] { host::remove_tree(folder / "layers"); });
   attempt([&] { host::remove_tree(place.templates()); });

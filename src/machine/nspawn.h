@@ -63,8 +63,8 @@ class NspawnMachines final : public Machines {
 };
 
 // Ends every machine below `folder` at once and removes all that is left of them (processes, mounts, namespaces,
-// cgroups, folders), without a loop: for `region reset` and after a crash. Volumes are given back and stay. Returns
-// what could not be removed.
+// cgroups, folders), without a loop: for `region reset` and after a crash, also when the folder is damaged or gone.
+// Volumes are given back and stay. Returns what could not be removed.
 std::vector<std::string> remove_all_machines(const host::Path& folder, int slot);
 
 // Pure: the argument vectors of a machine's start.

@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <map>
 #include <system_error>
 
 #include "base/error.h"
@@ -31,7 +33,48 @@ std::string owner_of(int slot, const SlotOptions& options) {
   return {};
 }
 
+// "kiln7-vpc-0a1b" -> 7.
+std::optional<int> slot_of_namespace(const std::string& name) {
+  if (!name.starts_with("kiln")) return std::nullopt;
+  const std::size_t end = name.find('-');
+  if (end == std::string::npos) return std::nullopt;
+  const auto slot = parse_int(std::string_view(name).substr(4, end - 4));
+  if (!slot || *slot < 0 || *slot >= kSlots) return std::nullopt;
+  return static_cast<int>(*slot);
+}
+
+// What the host has of a slot, but for who holds it.
+std::map<int, SlotUse> traces(const SlotOptions& options) {
+  std::map<int, SlotUse> all;
+  std::error_code ignored;
+  for (const auto& file : std::filesystem::directory_iterator(options.folder, ignored)) {
+    const auto slot = parse_int(file.path().stem().string());
+    if (!slot || *slot < 0 || *slot >= kSlots || file.path().extension() != ".owner") continue;
+    SlotUse& use = all[static_cast<int>(*slot)];
+    use.owner = std::string(trim(read_quick_file(file.path()).value_or("")));
+    use.owner_there = !use.owner.empty() && std::filesystem::exists(use.owner, ignored);
+  }
+  for (const auto& file : std::filesystem::directory_iterator(options.namespaces, ignored)) {
+    const std::string name = file.path().filename().string();
+    if (const auto slot = slot_of_namespace(name)) all[*slot].namespaces.push_back(name);
+  }
+  for (auto& [slot, use] : all) {
+    use.slot = slot;
+    std::ranges::sort(use.namespaces);
+  }
+  return all;
+}
+
 }  // namespace
+
+std::vector<SlotUse> slots_in_use(const SlotOptions& options) {
+  std::vector<SlotUse> uses;
+  for (auto& [slot, use] : traces(options)) {
+    use.holder = host::FileLock::holder(options.folder / std::to_string(slot));
+    uses.push_back(std::move(use));
+  }
+  return uses;
+}
 
 std::string slot_name(int slot) { return fmt::format("kiln{}", slot); }
 
@@ -92,6 +135,19 @@ void Slot::tidy(std::string_view what, Time now, const SlotOptions& options) {
     if (!lock || !owner_of(slot, options).empty()) continue;
     Slot(slot, options.folder / fmt::format("{}.owner", slot), std::move(*lock)).release();
   }
+}
+
+std::optional<Slot> Slot::take_left(int slot, std::string_view what, Time now, const SlotOptions& options) {
+  const auto is_left = [&] {
+    const std::map<int, SlotUse> all = traces(options);
+    const auto use = all.find(slot);
+    return use != all.end() && use->second.left();
+  };
+  if (!is_left()) return std::nullopt;
+  host::make_folders(options.folder);
+  auto lock = host::FileLock::try_take(options.folder / std::to_string(slot), what, now);
+  if (!lock || !is_left()) return std::nullopt;
+  return Slot(slot, options.folder / fmt::format("{}.owner", slot), std::move(*lock));
 }
 
 std::string Slot::name() const { return slot_name(number_); }

@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "host/file.h"
 #include "host/lock.h"
@@ -23,11 +24,27 @@ struct SlotOptions {
   host::Path namespaces = "/run/netns";
 };
 
+// A slot of which something is on the host, as whoever looks at it finds it.
+struct SlotUse {
+  int slot = 0;
+  host::Path owner;  // as its owner file says; empty: nobody is written down
+  bool owner_there = false;
+  std::optional<host::LockHolder> holder;  // the process that works with it now
+  std::vector<std::string> namespaces;     // the network namespaces that it names, sorted
+  // Nobody comes back for it: its owner's folder is gone, or was never written down, and no process holds it.
+  bool left() const { return !owner_there && !holder && (!owner.empty() || !namespaces.empty()); }
+};
+// By number. Changes nothing.
+std::vector<SlotUse> slots_in_use(const SlotOptions& options = {});
+
 class Slot {
  public:
   // The slot that `owner` (the region's state folder) had before, else the first that nobody owns. Throws Error(held)
   // when the owner's slot is locked by another process, or when all are taken.
   static Slot take(const host::Path& owner, std::string_view what, Time now, const SlotOptions& options = {});
+
+  // One that is left, to remove what it names and release it; nullopt when it is not left, or not any more.
+  static std::optional<Slot> take_left(int slot, std::string_view what, Time now, const SlotOptions& options = {});
 
   int number() const { return number_; }
   std::string name() const;                        // "kiln7"

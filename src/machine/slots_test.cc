@@ -87,6 +87,40 @@ TEST_F(Slots, AnOwnerWhoseFolderIsGoneIsForgottenWhenItsNamesAreGoneToo) {
   EXPECT_EQ(take("c").number(), 0);
 }
 
+TEST_F(Slots, InUseAreSeenWithTheirOwnerTheirHolderAndTheirNames) {
+  const Slot lives = take("a");
+  { const Slot dies = take("b"); }
+  host::write_file(options_.namespaces / "kiln1-vpc-1", "");
+  host::write_file(options_.namespaces / "kiln1-i-1", "");
+  host::write_file(options_.namespaces / "kiln12-vpc-1", "");
+  host::write_file(options_.namespaces / "somebody-else", "");
+  const std::vector<SlotUse> uses = slots_in_use(options_);
+  ASSERT_EQ(uses.size(), 3u);
+  EXPECT_EQ(uses[0].owner, region("a"));
+  ASSERT_TRUE(uses[0].holder);
+  EXPECT_EQ(uses[0].holder->what, "test");
+  EXPECT_FALSE(uses[0].left());
+  EXPECT_EQ(uses[1].owner, region("b"));
+  EXPECT_EQ(uses[1].namespaces, (std::vector<std::string>{"kiln1-i-1", "kiln1-vpc-1"}));
+  EXPECT_FALSE(uses[1].left()) << "its owner can come back";
+  EXPECT_EQ(uses[2].slot, 12);
+  EXPECT_TRUE(uses[2].left());
+}
+
+TEST_F(Slots, OnlyOneThatIsLeftCanBeTakenToRemoveIt) {
+  const Slot lives = take("a");
+  { const Slot dies = take("b"); }
+  EXPECT_FALSE(Slot::take_left(0, "test", Time{}, options_)) << "somebody holds it";
+  EXPECT_FALSE(Slot::take_left(1, "test", Time{}, options_)) << "its owner's folder is there";
+  EXPECT_FALSE(Slot::take_left(2, "test", Time{}, options_)) << "there is nothing of it";
+  host::remove_tree(folder_.path() / "b");
+  auto slot = Slot::take_left(1, "test", Time{}, options_);
+  ASSERT_TRUE(slot);
+  EXPECT_FALSE(Slot::take_left(1, "test", Time{}, options_)) << "it is held now";
+  slot->release();
+  EXPECT_EQ(slots_in_use(options_).size(), 1u);
+}
+
 TEST_F(Slots, AllTakenIsAnErrorThatSaysSo) {
   std::vector<Slot> all;
   for (int i = 0; i < kSlots; ++i) all.push_back(take("r" + std::to_string(i)));

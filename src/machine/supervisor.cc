@@ -120,6 +120,7 @@ class Supervisor {
       asking_ = stopping_;
       report();
       start();
+      say(fmt::format("boot {} begins", status_.boot));
       wait_status = serve();
       // Whoever kills systemd-nspawn leaves init without a parent, not dead.
       if (status_.init.pid > 0) host::end_process(status_.init, kEndOfInit, SIGKILL);
@@ -127,6 +128,7 @@ class Supervisor {
     status_.failed = status_.init.pid == 0 && status_.boot == 1;
     status_.init = {};
     status_.ended = ending(wait_status);
+    say(fmt::format("{}{}", status_.ended, stopping_ ? ", as it was asked to" : ""));
     report();
     return 0;
   }
@@ -140,6 +142,11 @@ class Supervisor {
     if (WIFSIGNALED(wait_status)) return fmt::format("killed by signal {}", WTERMSIG(wait_status));
     if (exited_with(wait_status, 0)) return "powered off";
     return fmt::format("init ended with status {}", WEXITSTATUS(wait_status));
+  }
+
+  // Into supervisor.log, or the unit's journal.
+  void say(const std::string& what) const {
+    std::fprintf(stderr, "%s %s: %s\n", format_iso8601(host::SystemClock().now()).c_str(), name_.c_str(), what.c_str());
   }
 
   void report() { write_quick_file(folder_ / kStatusFile, render(status_)); }

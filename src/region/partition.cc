@@ -169,6 +169,7 @@ void Partition::open() {
     for (machine::Spec& spec : place.region.machines()) known.push_back(std::move(spec));
   }
   const std::vector<std::string> alive = s.parts.machines.adopt(known);
+  if (!known.empty()) s.parts.say(fmt::format("{} of {} machines run from before", alive.size(), known.size()));
   std::vector<std::string> volumes;
   for (const auto& [name, place] : s.places) {
     for (std::string& id : place.region.host_volumes()) volumes.push_back(std::move(id));

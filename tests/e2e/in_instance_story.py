@@ -47,7 +47,7 @@ class InInstance(world.Story):
         killed.wait(timeout=10)
         (old,) = self.instances("running")
         self.assertEqual(len(self.left()), 2)
-        (dead,) = self.kiln.json("doctor")["left"]
+        (dead,) = self.kiln.doctor("left")
         self.assertIn("builder run ", dead["what"])
 
         self.tests("unit: nginx", "only_ports: [22, 80]", "http: {path: /, status: 200, body: 'web 1\\.0\\.0', headers: {Server: nginx}}",
@@ -147,7 +147,7 @@ class InInstance(world.Story):
         self.assertEqual(self.instances("running"), [kept["name"]])
         self.kiln.run("test", "--end", kept["name"])
         self.assertEqual(self.left(), [])
-        self.assertEqual(self.kiln.json("doctor")["left"], [])
+        self.assertEqual(self.kiln.doctor("left"), [])
 
         # It is tested again as an instance of its AMI; one that fails now is not deployed.
         self.assertTrue(self.kiln.json("test")["passed"])
@@ -167,7 +167,7 @@ class InInstance(world.Story):
         killed.send_signal(signal.SIGKILL)
         killed.wait(timeout=10)
         self.assertEqual([i["version"] for i in self.kiln.json("images")["images"]], ["1.0.0"])
-        self.assertEqual(len(self.kiln.json("doctor")["left"]), 1)
+        self.assertEqual(len(self.kiln.doctor("left")), 1)
         self.kiln.run("doctor", "--clean")
         self.assertEqual(self.left(), [])
 

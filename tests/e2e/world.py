@@ -62,6 +62,14 @@ class Kiln:
     def json(self, *words: str) -> dict:
         return json.loads(self.run(*words, "--json").stdout)
 
+    def doctor(self, about: str = "") -> list[dict]:
+        """What `kiln doctor` found, of all kinds or of one. Its exit code says whether something is wrong."""
+        result = self.run("doctor", "--json", check=False)
+        answer = json.loads(result.stdout)
+        wrong = not answer["fit"] or any(finding["wrong"] for finding in answer["findings"])
+        assert (answer["ok"], result.returncode) == (not wrong, int(wrong)), result.stdout
+        return [finding for finding in answer["findings"] if about in ("", finding["about"])]
+
     def region(self) -> dict:
         return self.json("region", "status")
 

@@ -20,7 +20,7 @@ BakeRecipe load(Context& context, packer::Request& request, const std::vector<st
   for (const std::string& variable : variables) {
     const auto equals = variable.find('=');
     if (equals == std::string::npos)
-      throw Error(ErrorCode::usage, fmt::format("-var {}: it is written as NAME=VALUE", variable));
+      throw Error(ErrorCode::usage, fmt::format("-var {} has no value", variable), "Write it as -var NAME=VALUE.");
     request.variables.emplace_back(variable.substr(0, equals), variable.substr(equals + 1));
   }
   if (!request.path.empty()) {

@@ -107,7 +107,9 @@ class Stage {
   }
 
   void stop_if_interrupted() const {
-    if (Context::interrupted()) throw Error(ErrorCode::cancelled, "the demo was interrupted");
+    if (Context::interrupted())
+      throw Error(ErrorCode::cancelled, "the demo was interrupted",
+                  "kiln demo begins anew, and removes what this one left.");
   }
   const std::vector<Timing>& timings() const { return timings_; }
 
@@ -169,7 +171,9 @@ void tell_story(Context& context, const Options& options, Stage& stage) {
 
   LoadReport report = load.stop();
   summarise(stage, report);
-  if (report.failed > 0) throw Error(ErrorCode::internal, fmt::format("{} requests failed", report.failed));
+  if (report.failed > 0)
+    throw Error(ErrorCode::internal, fmt::format("{} requests failed", report.failed),
+                "Look at the lines above; --keep leaves everything as it is.");
 }
 
 void take_down(Stage& stage) {

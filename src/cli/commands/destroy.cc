@@ -48,7 +48,8 @@ int run_destroy(Context& context, const std::vector<std::string>& words) {
   std::string named = deploy::describe(plan);
   named.pop_back();  // its last newline: talk adds one
   talk(named);
-  if (!yes && !confirmed(session.names)) throw Error(ErrorCode::cancelled, "nothing was ended");
+  if (!yes && !confirmed(session.names))
+    throw Error(ErrorCode::cancelled, "nothing was ended", "Run it again, or say it beforehand: kiln destroy --yes");
   context.watch_interrupts();
   deploy::DestroyOptions options;
   options.images = images;

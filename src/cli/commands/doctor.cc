@@ -1,16 +1,17 @@
-// kiln doctor: whether this host can run a region with real instances.
+// kiln doctor: whether this host can run a region with real instances, what is wrong, and what to do next.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "base/text.h"
 #include "builder/builder.h"
 #include "cli/command.h"
+#include "cli/findings.h"
 #include "cli/image_trial.h"
 #include "cli/instance_bake.h"
 #include "cli/parser.h"
-#include "cli/session.h"
+#include "cli/region_process.h"
 #include "host/lock.h"
 #include "machine/checks.h"
 #include "machine/host_kind.h"
@@ -19,56 +20,90 @@ namespace kiln::cli {
 
 namespace {
 
-// What dead processes have left, on this machine and in AWS.
-struct Left {
-  std::string what;
-  std::string next;
-};
+constexpr std::string_view kCleanWords = "kiln doctor --clean";
 
-std::vector<Left> left_behind(const Context& context) {
-  std::vector<Left> all;
-  for (const host::Path& folder : trial::dead(trials_folder(context))) {
-    all.push_back({fmt::format("a test of an image that was killed: {}", folder.string()),
-                   "kiln doctor --clean, or the next bake or test"});
-  }
-  const ledger::Ledger ledger(context.ledger_folder(), context.clock, context.actor());
-  for (const builder::OpenRun& run : builder::open_runs(ledger)) {
-    if (!run.kept.empty()) {
-      all.push_back(
-          {fmt::format("{}, an instance of {} that a test kept, in {} {}", run.kept, run.what, run.account, run.region),
-           fmt::format("kiln test --end {}, in the folder of {}", run.kept, run.app)});
-    } else if (!host::FileLock::holder(builder_lock(context, run.app, run.environment))) {
-      all.push_back({fmt::format("builder run {} of {}, begun {} in {} {}: what has the tag kiln:builder={}", run.run,
-                                 run.app, format_iso8601(run.started), run.account, run.region, run.run),
-                     fmt::format("kiln doctor --clean in the folder of {}, or its next bake in an instance", run.app)});
+void clean_slots(Context& context) {
+  for (const machine::SlotUse& use : machine::slots_in_use()) {
+    if (use.left() && remove_left_slot(context, use, kCleanWords)) {
+      say(fmt::format("removed: slot {} of {}", use.slot, use.owner.empty() ? "nobody" : use.owner.string()));
     }
   }
-  return all;
 }
 
-// Tests on this machine, and builder runs of the folder's app.
-int clean(Context& context) {
-  const int trials = trial::sweep(context.clock, trials_folder(context));
-  if (trials > 0) say(fmt::format("removed: {} tests of images", trials));
+// Builder runs of the folder's app.
+void clean_builders(Context& context) {
+  if (!std::filesystem::exists(context.folder / "kiln.yaml")) return;
   ledger::Ledger ledger(context.ledger_folder(), context.clock, context.actor());
   const catalog::Catalog catalog(ledger);
-  if (std::filesystem::exists(context.folder / "kiln.yaml")) {
-    const spec::App app = load_app(context);
-    std::set<std::string> environments;
-    for (const builder::OpenRun& run : builder::open_runs(ledger, app.name)) environments.insert(run.environment);
-    for (const std::string& name : environments) {
-      const auto lock =
-          host::FileLock::take(builder_lock(context, app.name, name), "kiln doctor --clean", context.clock.now());
-      Connection connection(context, app.environment(name));
-      builder::Site site{connection.client(),  context.clock,      context.random, ledger,
-                         connection.account(), connection.region()};
-      for (const std::string& line : builder::sweep(site, catalog, app.name)) say("removed: " + line);
-    }
+  const spec::App app = load_app(context);
+  std::set<std::string> environments;
+  for (const builder::OpenRun& run : builder::open_runs(ledger, app.name)) environments.insert(run.environment);
+  for (const std::string& name : environments) {
+    const auto lock = host::FileLock::take(builder_lock(context, app.name, name), kCleanWords, context.clock.now());
+    Connection connection(context, app.environment(name));
+    builder::Site site{connection.client(),  context.clock,      context.random, ledger,
+                       connection.account(), connection.region()};
+    for (const std::string& line : builder::sweep(site, catalog, app.name)) say("removed: " + line);
   }
-  const std::vector<Left> left = left_behind(context);
-  for (const Left& one : left) say(fmt::format("left: {}\n      next: {}", one.what, one.next));
-  if (left.empty()) say("nothing is left of dead tests and builders");
-  return left.empty() ? 0 : 1;
+}
+
+int clean(Context& context) {
+  clean_slots(context);
+  const int trials = trial::sweep(context.clock, trials_folder(context));
+  if (trials > 0) say(fmt::format("removed: {} tests of images", trials));
+  clean_builders(context);
+  int left = 0;
+  for (const Finding& one : look_at_all(context)) {
+    if (one.about != "left" && !(one.about == "slot" && one.wrong)) continue;
+    ++left;
+    say(fmt::format("left: {}\n      next: {}", one.what, one.next));
+  }
+  if (left == 0) say("nothing is left of dead regions, tests and builders");
+  return left == 0 ? 0 : 1;
+}
+
+nlohmann::json to_json(const std::vector<machine::Check>& checks) {
+  nlohmann::json list = nlohmann::json::array();
+  for (const machine::Check& check : checks) {
+    list.push_back({{"name", check.name},
+                    {"ok", check.ok},
+                    {"required", check.required},
+                    {"found", check.found},
+                    {"next", check.next}});
+  }
+  return list;
+}
+
+nlohmann::json to_json(const std::vector<Finding>& findings) {
+  nlohmann::json list = nlohmann::json::array();
+  for (const Finding& one : findings) {
+    list.push_back({{"about", one.about}, {"wrong", one.wrong}, {"what", one.what}, {"next", one.next}});
+  }
+  return list;
+}
+
+// The default one's; what is wrong with it is a finding.
+std::string region_words(const Context& context) {
+  try {
+    const auto record = read_region_record(context, std::string(kDefaultRegion));
+    return !record ? "none" : record->running() ? "runs at " + record->endpoint : "does not run";
+  } catch (const Error&) {
+    return "cannot be read";
+  }
+}
+
+void show(const std::vector<machine::Check>& checks) {
+  for (const machine::Check& check : checks) {
+    say(fmt::format("{:<7} {:<28} {}", check.ok ? "ok" : check.required ? "MISSING" : "note", check.name, check.found));
+    if (!check.ok && !check.next.empty()) say(fmt::format("{:<36} next: {}", "", check.next));
+  }
+}
+
+void show(const std::vector<Finding>& findings) {
+  for (const Finding& one : findings) {
+    say(fmt::format("{:<7} {}", one.wrong ? "WRONG" : "note", one.what));
+    if (!one.next.empty()) say(fmt::format("{:<7} next: {}", "", one.next));
+  }
 }
 
 }  // namespace
@@ -81,46 +116,30 @@ int run_doctor(Context& context, const std::vector<std::string>& words) {
   parser.flag("--clean", asked_to_clean);
   if (!parser.parse("doctor", words)) return 0;
   if (asked_to_clean) return clean(context);
-  const std::vector<Left> left = left_behind(context);
-  std::vector<machine::Check> checks = machine::check_host(context.home);
-  std::string kind(machine::to_string(machine::host_limits().kind));
-  auto record = read_region_record(context, std::string(kDefaultRegion));
-  std::string region = !record ? "none" : record->running() ? "runs at " + record->endpoint : "stopped";
-  bool fit = true;
-  for (const machine::Check& check : checks) fit = fit && (check.ok || !check.required);
+  const std::vector<machine::Check> checks = machine::check_host(context.home);
+  const std::vector<Finding> findings = look_at_all(context);
+  const std::string kind(machine::to_string(machine::host_limits().kind));
+  const bool fit = std::ranges::none_of(checks, [](const auto& check) { return check.required && !check.ok; });
+  const auto wrong = std::ranges::count_if(findings, &Finding::wrong);
   if (json) {
-    nlohmann::json list = nlohmann::json::array();
-    for (const machine::Check& check : checks) {
-      list.push_back({{"name", check.name},
-                      {"ok", check.ok},
-                      {"required", check.required},
-                      {"found", check.found},
-                      {"next", check.next}});
-    }
-    nlohmann::json behind = nlohmann::json::array();
-    for (const Left& one : left) behind.push_back({{"what", one.what}, {"next", one.next}});
-    say_json({{"ok", fit},
+    say_json({{"ok", fit && wrong == 0},
+              {"fit", fit},
               {"host_kind", kind},
-              {"region", region},
+              {"region", region_words(context)},
               {"home", context.home.string()},
-              {"checks", list},
-              {"left", behind}});
-    return fit ? 0 : 1;
+              {"checks", to_json(checks)},
+              {"findings", to_json(findings)}});
+  } else {
+    show(checks);
+    say(fmt::format("{:<7} {:<28} {}", "", "host kind", kind));
+    say(fmt::format("{:<7} {:<28} {}", "", "state", context.home.string()));
+    say(fmt::format("{:<7} {:<28} {}", "", "region 'default'", region_words(context)));
+    show(findings);
+    say(fit ? "this host can run a region with real instances"
+            : "this host cannot run real instances yet; see 'next' above");
+    if (wrong > 0) say(fmt::format("{} of what is there is wrong; see 'next' above", wrong));
   }
-  for (const machine::Check& check : checks) {
-    say(fmt::format("{:<7} {:<28} {}", check.ok ? "ok" : check.required ? "MISSING" : "note", check.name, check.found));
-    if (!check.ok && !check.next.empty()) say(fmt::format("{:<36} next: {}", "", check.next));
-  }
-  say(fmt::format("{:<7} {:<28} {}", "", "host kind", kind));
-  say(fmt::format("{:<7} {:<28} {}", "", "state", context.home.string()));
-  say(fmt::format("{:<7} {:<28} {}", "", "region 'default'", region));
-  for (const Left& one : left) {
-    say(fmt::format("{:<7} {}", "left", one.what));
-    say(fmt::format("{:<7} next: {}", "", one.next));
-  }
-  say(fit ? "this host can run a region with real instances"
-          : "this host cannot run real instances yet; see 'next' above");
-  return fit ? 0 : 1;
+  return fit && wrong == 0 ? 0 : 1;
 }
 
 }  // namespace kiln::cli

@@ -147,7 +147,9 @@ class Collection {
     const catalog::Image image = catalog_.find(reference, app_here(context_));
     if (image.standing != Standing::aside) {
       throw Error(ErrorCode::conflict,
-                  fmt::format("{} was not put aside: it is {}", image.name(), to_string(image.standing)));
+                  fmt::format("{} was not put aside: it is {}", image.name(), to_string(image.standing)),
+                  image.standing == Standing::gone ? "Its bytes are deleted: bake a new version."
+                                                   : "Leave it as it is; see: kiln show " + image.name());
     }
     catalog_.record_standing(image, Standing::usable, "taken back by kiln gc --undo");
     for (const Place& place : places_.reached) {

@@ -54,7 +54,8 @@ int run_init(Context& context, const std::vector<std::string>& words) {
   if (!parser.parse("init", words)) return 0;
   host::Path path = context.folder / "kiln.yaml";
   if (std::filesystem::exists(path)) {
-    throw Error(ErrorCode::already_exists, fmt::format("{} is there already; it was left as it is", path.string()));
+    throw Error(ErrorCode::already_exists, fmt::format("{} is there already; it was left as it is", path.string()),
+                "Change it, or remove it and run kiln init again.");
   }
   if (name.empty()) name = name_of(context.folder);
   std::string text = fmt::format(kTemplate, name);

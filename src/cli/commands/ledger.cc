@@ -49,6 +49,20 @@ int report(const ledger::Verification& result, bool json) {
   return result.ok() ? 0 : 6;
 }
 
+// The body as one line, cut, with what a person looks for first: entries keep their fields in alphabetical order.
+std::string telling(const std::string& body) {
+  constexpr std::size_t kBytesMax = 160;
+  const nlohmann::json whole = nlohmann::json::parse(body, nullptr, false);
+  if (!whole.is_object()) return body.substr(0, kBytesMax);
+  nlohmann::ordered_json ordered;
+  for (const char* key : {"outcome", "why", "error", "step", "ok", "what", "app", "environment", "version"}) {
+    if (whole.contains(key)) ordered[key] = whole[key];
+  }
+  for (const auto& [key, value] : whole.items()) ordered[key] = value;
+  const std::string text = ordered.dump();
+  return text.size() > kBytesMax ? text.substr(0, kBytesMax - 1) + "…" : text;
+}
+
 int list(const ledger::Ledger& ledger, bool json, ledger::Query query) {
   query.newest_first = true;
   std::vector<ledger::Entry> entries = ledger.read(query);
@@ -60,9 +74,8 @@ int list(const ledger::Ledger& ledger, bool json, ledger::Query query) {
     return 0;
   }
   for (const ledger::Entry& entry : entries) {
-    std::string body = entry.body.size() > 100 ? entry.body.substr(0, 99) + "…" : entry.body;
     say(fmt::format("{:>5}  {}  {:<22} {:<24} {}  {}", entry.sequence, format_iso8601(entry.time), entry.kind,
-                    entry.subject, entry.actor, body));
+                    entry.subject, entry.actor, telling(entry.body)));
   }
   return 0;
 }

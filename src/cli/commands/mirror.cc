@@ -21,7 +21,9 @@ std::vector<std::string> tags_to_copy(registry::Client& client, const registry::
   if (!all) return {from.tag};
   std::vector<std::string> tags = client.tags(from.repository);
   std::erase_if(tags, stands_for_referrers);
-  if (tags.empty()) throw Error(ErrorCode::not_found, fmt::format("{}/{} has no tags", from.registry, from.repository));
+  if (tags.empty())
+    throw Error(ErrorCode::not_found, fmt::format("{}/{} has no tags", from.registry, from.repository),
+                "Look whether the repository is the one that you mean, and whether your credentials may list it.");
   return tags;
 }
 
@@ -62,9 +64,11 @@ int run_mirror(Context& context, const std::vector<std::string>& words) {
 
   registry::Reference from = registry::parse_reference(source);
   registry::Reference to = registry::parse_reference(destination);
-  if (!to.digest.empty()) throw Error(ErrorCode::usage, "a mirror is written by tag, not by digest");
+  if (!to.digest.empty())
+    throw Error(ErrorCode::usage, "a mirror is written by tag, not by digest", "Give a tag: REGISTRY/REPOSITORY:TAG");
   if (all_tags && !(from.tag + to.tag).empty()) {
-    throw Error(ErrorCode::usage, "--all-tags copies every tag, so that neither side may name one");
+    throw Error(ErrorCode::usage, "--all-tags copies every tag, so that neither side may name one",
+                "Leave the tags out, or leave out --all-tags.");
   }
   store::Store store(context.store_folder());
   context.watch_interrupts();

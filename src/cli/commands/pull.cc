@@ -165,7 +165,8 @@ int run_pull(Context& context, const std::vector<std::string>& words) {
   parser.option("--key", key_file);
   if (!parser.parse("pull", words)) return 0;
   if (!key_file.empty() && registry_words.no_referrers) {
-    throw Error(ErrorCode::usage, "--no-referrers leaves out the signature that --key asks for");
+    throw Error(ErrorCode::usage, "--no-referrers leaves out the signature that --key asks for",
+                "Leave out one of the two.");
   }
   Source source{registry::parse_layout(named, context.folder), {}};
   if (!source.folder) source.place = registry::parse_reference(named);

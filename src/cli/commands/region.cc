@@ -109,7 +109,8 @@ struct Choice {
 wire::Credentials root_keys(const RegionRecord& record, const std::string& account) {
   if (account.empty() || account == record.account) return {record.access_key, record.secret_key, ""};
   if (!region::iam::is_account(account)) {
-    throw Error(ErrorCode::usage, fmt::format("'{}' is no account: an account has 12 digits", account));
+    throw Error(ErrorCode::usage, fmt::format("'{}' is no account", account),
+                "Give 12 digits, for example --account 210987654321");
   }
   if (record.root_seed.empty()) {
     throw Error(ErrorCode::unavailable,
@@ -201,10 +202,10 @@ int run_region(Context& context, const std::vector<std::string>& words) {
   parser.flag("--json", json);
   if (!parser.parse("region", words)) return 0;
   if (verb != "env" && !(choice.account + choice.region).empty()) {
-    throw Error(ErrorCode::usage, "--account and --region belong to kiln region env");
+    throw Error(ErrorCode::usage, "--account and --region belong to kiln region env", "See: kiln help region");
   }
   if (verb != "log" && (events || following)) {
-    throw Error(ErrorCode::usage, "--events and --follow belong to kiln region log");
+    throw Error(ErrorCode::usage, "--events and --follow belong to kiln region log", "See: kiln help region");
   }
   if (!delay.empty()) start.describe_delay = parse_duration(delay);
   if (verb == "serve") return serve_region(context, start);

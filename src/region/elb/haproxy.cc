@@ -72,10 +72,12 @@ struct Haproxy::State : std::enable_shared_from_this<Haproxy::State> {
   void finished(const BalancerState& target, const std::vector<Done>& callers, std::exception_ptr failure) {
     busy = false;
     if (closed) return;
+    const std::optional<host::ProcessRef> before = process;
     {
       std::lock_guard lock(driving);
       process = driver.process();
     }
+    if (process && process != before) log(fmt::format("the load balancers' HAProxy runs as process {}", process->pid));
     if (failure) {
       explain(failure);
       if (!dirty) try_again();

@@ -8,13 +8,19 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "host/loop.h"
+#include "host/process.h"
 #include "region/elb/balancer.h"
 #include "region/elb/haproxy_config.h"
 
 namespace kiln::region::elb {
+
+// The HAProxy that shall run by what is written down in the folder; nullopt when there is nothing to serve. Whoever
+// looks at a region from outside asks whether it is alive.
+std::optional<host::ProcessRef> noted_haproxy(const host::Path& folder);
 
 class Haproxy final : public Balancer {
  public:

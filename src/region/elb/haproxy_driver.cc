@@ -1,6 +1,7 @@
 // HaproxyDriver: brings the HAProxy process to a wanted state, step by step.
 #include "region/elb/haproxy_driver.h"
 
+#include <algorithm>
 #include <csignal>
 
 #include <fmt/format.h>
@@ -9,6 +10,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "host/clock.h"
+#include "region/elb/haproxy.h"
 #include "region/elb/haproxy_socket.h"
 
 namespace kiln::region::elb {
@@ -21,7 +23,7 @@ constexpr Duration kMasterBudget{3'000};
 constexpr Duration kPoll{5};
 constexpr Duration kEndGrace{3'000};
 
-host::Path record_path(const HaproxySite& site) { return site.folder / "haproxy.json"; }
+host::Path record_path(const host::Path& folder) { return folder / "haproxy.json"; }
 host::Path log_path(const HaproxySite& site) { return site.folder / "haproxy.log"; }
 
 std::string last_words(const HaproxySite& site) {
@@ -37,15 +39,6 @@ std::string last_words(const HaproxySite& site) {
   }
 }
 
-// "# <PID> ... / 25440 master 2 [failed: 0] ..."
-std::optional<pid_t> master_in(const std::string& answer) {
-  for (const std::string& line : split(answer, '\n')) {
-    auto pid = parse_int(line.substr(0, line.find_first_of(" \t")));
-    if (pid && line.find("master") != std::string::npos) return static_cast<pid_t>(*pid);
-  }
-  return std::nullopt;
-}
-
 int failed_reloads(const std::string& answer) {
   std::size_t at = answer.find("[failed: ");
   if (at == std::string::npos) return 0;
@@ -55,9 +48,23 @@ int failed_reloads(const std::string& answer) {
 
 }  // namespace
 
+std::optional<host::ProcessRef> noted_haproxy(const host::Path& folder) {
+  try {
+    const auto record = nlohmann::json::parse(host::read_file(record_path(folder)), nullptr, false);
+    if (!record.is_object() || !record.contains("process") || !record["process"].is_string()) return std::nullopt;
+    return host::ProcessRef::parse(record["process"].get<std::string>());
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::not_found) throw;
+    return std::nullopt;
+  }
+}
+
 void HaproxyDriver::bring_to(const BalancerState& wanted) {
   if (!certain_ || !process_ || !host::alive(*process_)) look();
-  if (!process_ && wanted.listeners.empty()) return;  // nothing to serve, nothing to run
+  if (!process_ && wanted.listeners.empty()) {
+    forget();  // nothing to serve, nothing to run
+    return;
+  }
   SlotTable slots = place(wanted, slots_);
   certain_ = false;
   if (!process_) {
@@ -75,25 +82,19 @@ void HaproxyDriver::end() {
   if (process_) host::end_process(*process_, kEndGrace, SIGTERM);
   process_.reset();
   certain_ = false;
+  forget();
 }
 
-// By what we wrote down; a master that was started just before we died is found by its socket.
+// By what we wrote down; a master that was started just before we died, or whose note is gone, by its arguments. Its
+// workers have the same and are younger.
 std::optional<host::ProcessRef> HaproxyDriver::find_process() const {
-  try {
-    auto record = nlohmann::json::parse(host::read_file(record_path(site_)), nullptr, false);
-    if (record.is_object() && record.contains("process") && record["process"].is_string()) {
-      auto process = host::ProcessRef::parse(record["process"].get<std::string>());
-      if (process && host::alive(*process)) return process;
-    }
-  } catch (const Error& error) {
-    if (error.code() != ErrorCode::not_found) throw;
+  if (const auto noted = noted_haproxy(site_.folder); noted && host::alive(*noted)) return noted;
+  std::optional<host::ProcessRef> oldest;
+  for (const auto& [process, argv] : host::processes()) {
+    const bool ours = std::ranges::find(argv, site_.config().string()) != argv.end() && argv[0].ends_with("haproxy");
+    if (ours && (!oldest || process.start_ticks < oldest->start_ticks)) oldest = process;
   }
-  try {
-    if (auto pid = master_in(ask_haproxy(site_.master_socket(), "show proc"))) return host::process_ref(*pid);
-  } catch (const Error&) {
-    // No socket, or nobody behind it: none runs.
-  }
-  return std::nullopt;
+  return oldest;
 }
 
 std::optional<HaproxyDriver::Running> HaproxyDriver::running() const {
@@ -215,9 +216,14 @@ void HaproxyDriver::tell(const BalancerState& wanted, const SlotTable& slots) {
   slots_ = slots;
 }
 
+void HaproxyDriver::forget() const {
+  std::error_code ignored;
+  std::filesystem::remove(record_path(site_.folder), ignored);
+}
+
 void HaproxyDriver::remember() const {
   nlohmann::json record{{"process", process_->str()}, {"generation", generation_}};
-  host::write_file(record_path(site_), record.dump() + "\n");
+  host::write_file(record_path(site_.folder), record.dump() + "\n");
 }
 
 }  // namespace kiln::region::elb

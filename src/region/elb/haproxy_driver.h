@@ -37,6 +37,7 @@ class HaproxyDriver {
   std::string ask_master(std::string_view command) const;
   void tell(const BalancerState& wanted, const SlotTable& slots);
   void remember() const;
+  void forget() const;
 
   HaproxySite site_;
   std::optional<host::ProcessRef> process_;
