@@ -30,7 +30,7 @@ std::string printable(std::string_view line) {
 // them, so that its time and how far it is can be read on a narrow terminal too.
 std::string line_of(const bake::Progress& step, const std::string& rest, std::size_t width) {
   const std::string number = fmt::format("  {}/{} ", step.index + 1, step.count);
-  const std::size_t taken = number.size() + 2 + std::min(rest.size(), width / 2);
+  const std::size_t taken = number.size() + 2 + std::min(console::columns(rest), width / 2);
   std::string line = number + console::cut(printable(step.step), std::max(width, taken + kNameMin) - taken);
   if (!rest.empty()) line += "  " + rest;
   return console::cut(line, width);
