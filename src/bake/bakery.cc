@@ -214,7 +214,8 @@ LayerReport Bakery::take_or_make(std::size_t index) {
     return made.reused = cached.has_value();
   };
   if (take()) return made;
-  const auto lock = cache_.lock(made.key, clock_.now(), options_.cancelled);
+  const auto lock = cache_.lock(made.key, clock_.now(), options_.cancelled,
+                                [&](std::string_view line) { report_output(index, line); });
   // Another bake may have made it while we waited for the lock.
   if (!take()) with_context(fmt::format("baking {}", layer.text), [&] { make(index, made); });
   return made;
