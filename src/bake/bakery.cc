@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "bake/base_images.h"
+#include "bake/layer_key.h"
 #include "bake/overlap.h"
 #include "base/mask.h"
 #include "base/text.h"
