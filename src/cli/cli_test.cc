@@ -5,9 +5,11 @@
 #include <CLI/CLI.hpp>
 
 #include "base/error.h"
+#include "base/text.h"
 #include "cli/command.h"
 #include "cli/embedded.h"
 #include "cli/load.h"
+#include "console/picture.h"
 #include "http/server.h"
 #include "spec/app.h"
 
@@ -16,10 +18,18 @@ namespace kiln::cli {
 using ::testing::HasSubstr;
 
 TEST(Help, HasAPageForEachCommandThatShowsHowItIsUsed) {
-  for (const Command& command : commands()) {
-    EXPECT_THAT(std::string(help_page(command.name)), HasSubstr("usage: kiln " + std::string(command.name)));
+  for (const CommandGroup& group : command_groups()) {
+    for (const Command& command : group.commands) {
+      EXPECT_THAT(std::string(help_page(command.name)), HasSubstr("usage: kiln " + std::string(command.name)));
+    }
   }
   EXPECT_EQ(help_page("nonsense"), "");
+}
+
+TEST(Help, FitsATerminalOfEightyColumns) {
+  std::string all = help_overview();
+  for (const EmbeddedFile& page : help_pages()) all += "\n" + std::string(page.text);
+  for (const std::string& line : split(all, '\n')) EXPECT_LE(console::columns(line), 80u) << line;
 }
 
 TEST(Parse, NamesTheOptionThatWasMeant) {
