@@ -41,6 +41,25 @@ void finished(Deployment& deployment, const ledger::Entry& entry, const json& bo
   deployment.template_version = body.at("template_version");
 }
 
+// Those that ended with `done`, each on the one that it replaced. Going back takes away what was gone back from: going
+// back twice goes two steps back and not to and fro, and a version that was left because it was bad is no way back.
+std::vector<Deployment> steps_that_stand(const std::vector<Deployment>& deployments) {
+  std::vector<Deployment> steps;
+  for (const Deployment& deployment : deployments) {
+    if (deployment.outcome != Outcome::done || deployment.destroyed) continue;
+    if (deployment.verb == "rollback") {
+      const auto reached =
+          std::ranges::find(steps.rbegin(), steps.rend(), deployment.template_version, &Deployment::template_version);
+      if (reached != steps.rend()) {
+        steps.erase(reached.base(), steps.end());
+        continue;
+      }
+    }
+    steps.push_back(deployment);
+  }
+  return steps;
+}
+
 }  // namespace
 
 std::vector<Deployment> History::list(std::string_view app, std::string_view environment) const {
@@ -97,31 +116,14 @@ bool History::has_served(std::string_view app, std::string_view environment, std
 
 std::optional<Deployment> History::before(std::string_view app, std::string_view environment,
                                           std::int64_t serving_template_version) const {
-  auto deployments = list(app, environment);
-  // Going back twice must go to two steps back, not to and fro: what was reached by going back is counted by the
-  // deployment that first brought it.
-  std::optional<Digest> serving;
-  std::size_t end = deployments.size();
-  for (std::size_t i = deployments.size(); i-- > 0;) {
-    const Deployment& deployment = deployments[i];
-    if (deployment.outcome != Outcome::done || deployment.destroyed) continue;
-    if (!serving) {
-      if (deployment.template_version != serving_template_version) continue;
-      serving = deployment.digest;
-    }
-    if (deployment.digest == *serving && deployment.verb == "deploy") {
-      end = i;
-      break;
-    }
-  }
-  for (std::size_t i = end; i-- > 0;) {
-    const Deployment& deployment = deployments[i];
-    if (deployment.outcome != Outcome::done || deployment.verb != "deploy" || deployment.destroyed) continue;
-    if (deployment.template_version == serving_template_version) continue;
-    if (serving && deployment.digest == *serving) continue;
-    return deployment;
-  }
-  return std::nullopt;
+  const std::vector<Deployment> steps = steps_that_stand(list(app, environment));
+  auto below = std::ranges::find(steps.rbegin(), steps.rend(), serving_template_version, &Deployment::template_version);
+  const std::optional<Digest> serving = below == steps.rend() ? std::nullopt : std::optional(below->digest);
+  if (!serving) below = steps.rbegin();
+  const auto before = std::find_if(below, steps.rend(), [&](const Deployment& step) {
+    return step.template_version != serving_template_version && step.digest != serving;
+  });
+  return before == steps.rend() ? std::nullopt : std::optional(*before);
 }
 
 std::vector<ledger::Entry> History::entries(const std::string& deployment) const {
