@@ -41,21 +41,31 @@ void finished(Deployment& deployment, const ledger::Entry& entry, const json& bo
   deployment.template_version = body.at("template_version");
 }
 
-// Those that ended with `done`, each on the one that it replaced. Going back takes away what was gone back from: going
-// back twice goes two steps back and not to and fro, and a version that was left because it was bad is no way back.
+// The newest that ended with `done` and brought that version of the launch template.
+const Deployment* newest_with(const std::vector<Deployment>& deployments, std::int64_t template_version) {
+  const auto found = std::find_if(deployments.rbegin(), deployments.rend(), [&](const Deployment& deployment) {
+    return deployment.outcome == Outcome::done && !deployment.destroyed && deployment.verb != "rollback" &&
+           deployment.template_version == template_version;
+  });
+  return found == deployments.rend() ? nullptr : &*found;
+}
+
+// Those that ended with `done`, each on the one that it replaced. Going back takes away what is newer than what it
+// reached: going back twice goes two steps back and not to and fro, and a version that was left because it was bad is
+// no way back.
 std::vector<Deployment> steps_that_stand(const std::vector<Deployment>& deployments) {
   std::vector<Deployment> steps;
   for (const Deployment& deployment : deployments) {
     if (deployment.outcome != Outcome::done || deployment.destroyed) continue;
+    const Deployment* step = &deployment;
     if (deployment.verb == "rollback") {
-      const auto reached =
-          std::ranges::find(steps.rbegin(), steps.rend(), deployment.template_version, &Deployment::template_version);
-      if (reached != steps.rend()) {
-        steps.erase(reached.base(), steps.end());
-        continue;
-      }
+      const Deployment* standing = newest_with(steps, deployment.template_version);
+      step = standing != nullptr ? standing : newest_with(deployments, deployment.template_version);
+      if (step == nullptr) continue;
     }
-    steps.push_back(deployment);
+    const Deployment reached = *step;
+    std::erase_if(steps, [&](const Deployment& one) { return one.sequence >= reached.sequence; });
+    steps.push_back(reached);
   }
   return steps;
 }
