@@ -7,6 +7,7 @@
 
 #include "bake/bakery.h"
 #include "bake/git.h"
+#include "bake/layer_key.h"
 #include "bake/overlap.h"
 #include "bake/record.h"
 #include "bake/sandbox.h"

@@ -15,6 +15,7 @@
 #include "bake/copy.h"
 #include "bake/files.h"
 #include "bake/git.h"
+#include "bake/layer_key.h"
 #include "bake/log.h"
 #include "bake/normalise.h"
 #include "bake/plan.h"

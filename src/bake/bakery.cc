@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "bake/base_images.h"
+#include "bake/layer_key.h"
 #include "bake/overlap.h"
 #include "base/mask.h"
 #include "base/text.h"
@@ -214,7 +215,8 @@ LayerReport Bakery::take_or_make(std::size_t index) {
     return made.reused = cached.has_value();
   };
   if (take()) return made;
-  const auto lock = cache_.lock(made.key, clock_.now(), options_.cancelled);
+  const auto lock = cache_.lock(made.key, clock_.now(), options_.cancelled,
+                                [&](std::string_view line) { report_output(index, line); });
   // Another bake may have made it while we waited for the lock.
   if (!take()) with_context(fmt::format("baking {}", layer.text), [&] { make(index, made); });
   return made;

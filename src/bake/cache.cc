@@ -11,6 +11,16 @@
 #include "base/text.h"
 
 namespace kiln::bake {
+namespace {
+
+host::FileLock wait_for(const host::Path& path, std::string_view what, Time now, const std::function<bool()>& cancelled,
+                        const Cache::Print& print) {
+  return host::FileLock::wait(path, what, now, cancelled, [&](const host::LockHolder& holder) {
+    print(fmt::format("waiting for process {}: {} since {}\n", holder.pid, holder.what, format_iso8601(holder.since)));
+  });
+}
+
+}  // namespace
 
 Cache::Cache(const host::Path& folder, const store::Store& store)
     : folder_(std::filesystem::absolute(folder)), store_(store) {
@@ -40,8 +50,9 @@ void Cache::put(const Digest& key, const store::Blob& blob) const {
   host::write_file(folder_ / "layers" / key.hex(), fmt::format("{} {}\n", blob.digest.str(), blob.size_bytes));
 }
 
-host::FileLock Cache::lock(const Digest& key, Time now, const std::function<bool()>& cancelled) const {
-  return host::FileLock::wait(folder_ / "locks" / key.hex().substr(0, 4), "baking a layer", now, cancelled);
+host::FileLock Cache::lock(const Digest& key, Time now, const std::function<bool()>& cancelled,
+                           const Print& print) const {
+  return wait_for(folder_ / "locks" / key.hex().substr(0, 4), "baking a layer", now, cancelled, print);
 }
 
 bool Cache::is_apart(const Digest& lower, const Digest& upper) const {
@@ -52,8 +63,9 @@ void Cache::note_apart(const Digest& lower, const Digest& upper) const {
   host::write_file(folder_ / "apart" / sha256(lower.hex() + upper.hex()).hex(), "");
 }
 
-host::FileLock Cache::lock_apt(const std::string& release, Time now, const std::function<bool()>& cancelled) const {
-  return host::FileLock::wait(folder_ / "apt" / (release + ".lock"), "installing packages", now, cancelled);
+host::FileLock Cache::lock_apt(const std::string& release, Time now, const std::function<bool()>& cancelled,
+                               const Print& print) const {
+  return wait_for(folder_ / "apt" / (release + ".lock"), "installing packages", now, cancelled, print);
 }
 
 host::Path Cache::apt_folder(const std::string& release) const {

@@ -9,6 +9,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "base/digest.h"
 #include "host/file.h"
@@ -19,16 +20,20 @@ namespace kiln::bake {
 
 class Cache {
  public:
+  using Print = std::function<void(std::string_view)>;
+
   // `store` must outlive the cache. Makes the folder.
   Cache(const host::Path& folder, const store::Store& store);
 
   std::optional<store::Blob> find(const Digest& key) const;
   void put(const Digest& key, const store::Blob& blob) const;
   // Held while the layer is made; waits for another bake that makes it, unless `cancelled`: Error(cancelled).
-  host::FileLock lock(const Digest& key, Time now, const std::function<bool()>& cancelled) const;
+  // `print` gets a line that says for whom we wait.
+  host::FileLock lock(const Digest& key, Time now, const std::function<bool()>& cancelled, const Print& print) const;
   bool is_apart(const Digest& lower, const Digest& upper) const;
   void note_apart(const Digest& lower, const Digest& upper) const;
-  host::FileLock lock_apt(const std::string& release, Time now, const std::function<bool()>& cancelled) const;
+  host::FileLock lock_apt(const std::string& release, Time now, const std::function<bool()>& cancelled,
+                          const Print& print) const;
   host::Path apt_folder(const std::string& release) const;
 
  private:

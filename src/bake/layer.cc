@@ -267,7 +267,7 @@ host::CommandResult LayerMaker::install(const spec::PackagesStep& step, const Me
     const std::string text = read_inside(root.root(), "/etc/os-release");
     release = std::regex_search(text, match, kCodename) ? match[1].str() : std::string("other");
   }
-  const auto lock = shop_.cache.lock_apt(release, shop_.clock.now(), shop_.options.cancelled);
+  const auto lock = shop_.cache.lock_apt(release, shop_.clock.now(), shop_.options.cancelled, output_);
   const host::Path apt = shop_.cache.apt_folder(release);
   return run(root, {.argv = script(kInstallScript, step.packages),
                     .binds = {{apt / "lists", "/var/lib/apt/lists"}, {apt / "archives", "/var/cache/apt/archives"}},

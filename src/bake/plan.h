@@ -1,13 +1,12 @@
 // Plan: the layers of an image and what each depends on. Reads the inputs, makes nothing. Private to this room.
 //
 // A layer depends on the layers below it (all of them, or those that `after` names and what these need) and on its own
-// inputs, with two exceptions that make the common change (a
-// page, a configuration file) cheap:
+// inputs, with two exceptions that make the common change (a page, a configuration file) cheap:
 //   - a copy is built from its inputs alone and only asks the layers below for folders and links that are there, so it
-//   runs nothing;
+//     runs nothing;
 //   - `enable` reads and writes units only, so it does not depend on a copy that puts nothing where units are. Both
-//   orders of such
-//     a pair give the same image: `enable` is built as if the copy were not there, and laid on top of it.
+//     orders of such a pair give the same image: `enable` is built as if the copy were not there, and laid on top of
+//     it.
 #pragma once
 
 #include <optional>
@@ -21,9 +20,6 @@
 #include "store/image.h"
 
 namespace kiln::bake {
-
-// Part of every key: raised whenever the same step would give other bytes than before.
-inline constexpr int kLayerFormat = 1;
 
 struct PlannedLayer {
   const spec::Step* step = nullptr;    // none: the base
@@ -42,12 +38,6 @@ struct PlannedLayer {
 // outlive the plan.
 std::vector<PlannedLayer> plan_layers(const spec::App& app, const host::Path& app_folder,
                                       const std::vector<store::Blob>& given = {}, const LockFile* lock = nullptr);
-
-// The name of the layer in the cache: what it is made of, and the contents of the layers that it depends on.
-Digest layer_key(const PlannedLayer& layer, const std::vector<Digest>& contents_below);
-
-// Of the whole: base, steps, inputs, writable folders.
-Digest recipe_digest(const spec::App& app, const std::vector<PlannedLayer>& plan);
 
 // "debian:bookworm", "image base@1.4.2".
 std::string base_text(const spec::App& app);

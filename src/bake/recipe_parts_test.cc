@@ -9,6 +9,7 @@
 #include "bake/bakery.h"
 #include "bake/copy.h"
 #include "bake/ignore.h"
+#include "bake/layer_key.h"
 #include "bake/lock_file.h"
 #include "bake/record.h"
 #include "bake/secrets.h"

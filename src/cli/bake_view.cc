@@ -9,6 +9,7 @@
 
 #include "base/text.h"
 #include "base/time.h"
+#include "cli/context.h"
 
 namespace kiln::cli {
 namespace {
@@ -30,7 +31,7 @@ std::string printable(std::string_view line) {
 // them, so that its time and how far it is can be read on a narrow terminal too.
 std::string line_of(const bake::Progress& step, const std::string& rest, std::size_t width) {
   const std::string number = fmt::format("  {}/{} ", step.index + 1, step.count);
-  const std::size_t taken = number.size() + 2 + std::min(rest.size(), width / 2);
+  const std::size_t taken = number.size() + 2 + std::min(console::columns(rest), width / 2);
   std::string line = number + console::cut(printable(step.step), std::max(width, taken + kNameMin) - taken);
   if (!rest.empty()) line += "  " + rest;
   return console::cut(line, width);
@@ -60,7 +61,7 @@ void BakeView::on(const bake::Progress& progress) {
   const std::lock_guard lock(mutex_);
   if (progress.kind == Kind::started) {
     running_[progress.index] = {.what = progress, .begun = std::chrono::steady_clock::now()};
-    if (verbose_) fmt::print(stderr, "{}\n", line_of(progress, {}, SIZE_MAX));
+    if (verbose_) talk(line_of(progress, {}, SIZE_MAX));
   } else if (progress.kind == Kind::output) {
     take_output(progress.index, running_[progress.index], progress.output);
   } else {
@@ -82,7 +83,7 @@ void BakeView::end_step(const bake::Progress& progress) {
   const std::size_t width = live_ ? console::style_of(stderr).width : SIZE_MAX;
   const std::string line = line_of(progress, how, width);
   if (!live_) {
-    fmt::print(stderr, "{}\n", line);
+    talk(line);
     return;
   }
   screen_.draw({line});
@@ -102,7 +103,7 @@ void BakeView::take_output(std::size_t index, Running& step, const std::string& 
     step.partial.erase(0, end + 1);
     if (trim(line).empty()) continue;
     step.line = printable(line);
-    if (verbose_) fmt::print(stderr, "  {:>2}| {}\n", index + 1, line);
+    if (verbose_) talk(fmt::format("  {:>2}| {}", index + 1, line));
   }
 }
 

@@ -1,12 +1,18 @@
 // The commands' words and pages, without a region.
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include "base/error.h"
+#include "base/text.h"
 #include "cli/command.h"
 #include "cli/embedded.h"
 #include "cli/load.h"
 #include "cli/parser.h"
+#include "cli/region_process.h"
+#include "console/picture.h"
+#include "host/file.h"
 #include "http/server.h"
 #include "spec/app.h"
 
@@ -15,10 +21,18 @@ namespace kiln::cli {
 using ::testing::HasSubstr;
 
 TEST(Help, HasAPageForEachCommandThatShowsHowItIsUsed) {
-  for (const Command& command : commands()) {
-    EXPECT_THAT(std::string(help_page(command.name)), HasSubstr("usage: kiln " + std::string(command.name)));
+  for (const CommandGroup& group : command_groups()) {
+    for (const Command& command : group.commands) {
+      EXPECT_THAT(std::string(help_page(command.name)), HasSubstr("usage: kiln " + std::string(command.name)));
+    }
   }
   EXPECT_EQ(help_page("nonsense"), "");
+}
+
+TEST(Help, FitsATerminalOfEightyColumns) {
+  std::string all = help_overview();
+  for (const EmbeddedFile& page : help_pages()) all += "\n" + std::string(page.text);
+  for (const std::string& line : split(all, '\n')) EXPECT_LE(console::columns(line), 80u) << line;
 }
 
 TEST(Parse, NamesTheOptionThatWasMeant) {
@@ -33,6 +47,22 @@ TEST(Parse, NamesTheOptionThatWasMeant) {
     EXPECT_THAT(error.message(), HasSubstr("--imgae"));
     EXPECT_THAT(error.next(), HasSubstr("--image"));
   }
+}
+
+TEST(StateBytes, AreWhatTheDiskHasLostAndNotTheSizesOfSparseFiles) {
+  const host::TemporaryFolder folder("kiln-state-");
+  host::write_file(folder.path() / "volume", std::string(8192, 'x'));
+  std::filesystem::resize_file(folder.path() / "volume", 1U << 30);
+  EXPECT_GE(state_bytes(folder.path()), 8192u);
+  EXPECT_LT(state_bytes(folder.path()), 1U << 20);
+}
+
+TEST(Talk, ThatCannotBeWrittenStopsNothing) {
+  const host::FileDescriptor before(::dup(STDERR_FILENO));
+  const host::FileDescriptor full(::open("/dev/full", O_WRONLY | O_CLOEXEC));
+  ::dup2(full.get(), STDERR_FILENO);
+  EXPECT_NO_THROW(talk("a deployment goes on"));
+  ::dup2(before.get(), STDERR_FILENO);
 }
 
 TEST(ExitCodes, TellTheTruth) {

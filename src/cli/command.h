@@ -15,8 +15,15 @@ struct Command {
   int (*run)(Context& context, const std::vector<std::string>& words);
 };
 
-// In the order in which a user meets them.
-const std::vector<Command>& commands();
+struct CommandGroup {
+  std::string_view purpose;  // "to replace fleets"
+  std::vector<Command> commands;
+};
+
+// In the order in which a user meets them; README.md's tables are the same.
+const std::vector<CommandGroup>& command_groups();
+// What `kiln help` says. It fits 80 columns, as every page does.
+std::string help_overview();
 // The help page of a command, or empty.
 std::string_view help_page(std::string_view command);
 

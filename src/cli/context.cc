@@ -47,7 +47,10 @@ void say(std::string_view line) {
   std::fflush(stdout);
 }
 
-void talk(std::string_view line) { fmt::print(stderr, "{}\n", line); }
+void talk(std::string_view line) {
+  const std::string whole = std::string(line) + "\n";
+  std::fwrite(whole.data(), 1, whole.size(), stderr);
+}
 
 void say_json(const nlohmann::json& object) {
   say(object.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));

@@ -32,7 +32,8 @@ struct Context {
   std::string actor() const;  // "user@host"
 };
 
-// stdout is the answer, stderr the talk. Both end the line.
+// stdout is the answer, stderr the talk. Both end the line. An answer that cannot be written is an error; talk that
+// nobody reads any more (`2>&1 | head`) stops nothing.
 void say(std::string_view line);
 void talk(std::string_view line);
 // One JSON object and a newline on stdout.

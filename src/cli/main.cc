@@ -13,32 +13,34 @@
 namespace kiln::cli {
 namespace {
 
+Error no_such_command(const std::string& name) {
+  std::vector<std::string> names = {"help"};
+  for (const CommandGroup& group : command_groups()) {
+    for (const Command& command : group.commands) names.emplace_back(command.name);
+  }
+  auto near = nearest(name, names);
+  return {ErrorCode::usage, fmt::format("there is no command '{}'", name),
+          near ? fmt::format("Did you mean 'kiln {}'? See: kiln help", *near) : "See: kiln help"};
+}
+
 int print_help(const std::vector<std::string>& words) {
   if (words.empty()) {
-    say("Kiln bakes a machine image once, and from then on never changes a server: it replaces it.\n");
-    say("usage: kiln [-C FOLDER] COMMAND [WORDS]\n");
-    for (const Command& command : commands()) say(fmt::format("  {:<10} {}", command.name, command.summary));
-    say("\n'kiln help COMMAND' tells more. Exit codes: 0 done as asked · 1 failed, nothing changed · 2 wrong usage or "
-        "file ·");
-    say("3 deployment failed and was rolled back · 4 failed and could not be rolled back · 5 held by someone else ·");
-    say("6 verification found a difference · 130 interrupted, and the same command goes on with it.");
+    say(help_overview());
     return 0;
   }
   std::string_view page = help_page(words[0]);
-  if (page.empty()) throw Error(ErrorCode::usage, fmt::format("there is no command '{}'", words[0]), "See: kiln help");
+  if (page.empty()) throw no_such_command(words[0]);
   say(trim(page));
   return 0;
 }
 
 const Command& find_command(const std::string& name) {
-  std::vector<std::string> names;
-  for (const Command& command : commands()) {
-    if (command.name == name) return command;
-    names.emplace_back(command.name);
+  for (const CommandGroup& group : command_groups()) {
+    for (const Command& command : group.commands) {
+      if (command.name == name) return command;
+    }
   }
-  auto near = nearest(name, names);
-  throw Error(ErrorCode::usage, fmt::format("there is no command '{}'", name),
-              near ? fmt::format("Did you mean 'kiln {}'? See: kiln help", *near) : "See: kiln help");
+  throw no_such_command(name);
 }
 
 int dispatch(std::vector<std::string> words) {

@@ -2,9 +2,11 @@
 #include "cli/region_process.h"
 
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "base/encoding.h"
 #include "base/error.h"
@@ -415,13 +417,17 @@ std::uint64_t state_bytes(const host::Path& folder) {
   for (auto it = std::filesystem::recursive_directory_iterator(
            folder, std::filesystem::directory_options::skip_permission_denied, error);
        !error && it != std::filesystem::recursive_directory_iterator(); it.increment(error)) {
-    // What is mounted below is not the region's own.
-    if (it->path().filename() == "root" || it->path().filename() == "layers") {
+    // What is mounted below is not the region's own, or is in a file that is counted.
+    static const std::set<std::string> kMounts = {"root", "layers", "disk", "rw"};
+    if (kMounts.contains(it->path().filename())) {
       it.disable_recursion_pending();
       continue;
     }
-    std::error_code ignored;
-    if (it->is_regular_file(ignored)) sum += it->file_size(ignored);
+    struct stat found {};
+    constexpr std::uint64_t kBlock = 512;  // st_blocks, whatever the file system's blocks are
+    if (::lstat(it->path().c_str(), &found) == 0 && S_ISREG(found.st_mode)) {
+      sum += static_cast<std::uint64_t>(found.st_blocks) * kBlock;
+    }
   }
   return sum;
 }

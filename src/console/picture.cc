@@ -20,18 +20,6 @@ const char* color_of(const std::string& health) {
   return "33";
 }
 
-std::size_t columns(const std::string& text) {
-  std::size_t count = 0;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '\x1b') {
-      while (i < text.size() && text[i] != 'm') ++i;
-    } else if ((static_cast<unsigned char>(text[i]) & 0xc0) != 0x80) {
-      ++count;
-    }
-  }
-  return count;
-}
-
 std::string bar(double share_of_old) {
   auto full = static_cast<std::size_t>(std::lround(share_of_old * kBarCells));
   std::string out;
@@ -66,7 +54,7 @@ std::string next_line(const deploy::Moment& moment) {
 std::string title_line(const deploy::Moment& moment, const Style& style) {
   std::string left =
       fmt::format("{} {} → {}   rolling, {} instances, min {} max {}", moment.wanted.names.app, moment.wanted.version,
-                  moment.wanted.names.environment.empty() ? "local" : moment.wanted.names.environment,
+                  moment.wanted.names.environment.empty() ? "default" : moment.wanted.names.environment,
                   moment.wanted.fleet.size, moment.wanted.fleet.min, moment.wanted.fleet.max);
   std::string right = format_elapsed(moment.now - moment.progress.started);
   std::size_t width = std::min<std::size_t>(style.width, 100);
@@ -83,6 +71,18 @@ std::string instance_line(const fleet::Instance& instance, const Style& style) {
   if (instance.health == "Unhealthy") line += "  " + paint("Unhealthy", "31", style);
   if (!instance.target.reason.empty() && health != "healthy") line += "  " + instance.target.reason;
   return line;
+}
+
+std::size_t columns(const std::string& text) {
+  std::size_t count = 0;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '\x1b') {
+      while (i < text.size() && text[i] != 'm') ++i;
+    } else if ((static_cast<unsigned char>(text[i]) & 0xc0) != 0x80) {
+      ++count;
+    }
+  }
+  return count;
 }
 
 std::string cut(const std::string& line, std::size_t width) {

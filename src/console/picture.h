@@ -28,7 +28,9 @@ std::vector<std::string> picture(const deploy::Moment& moment, const std::option
 // One line an instance, for `kiln status` too: "i-0a91..  us-east-1a  InService    healthy".
 std::string instance_line(const fleet::Instance& instance, const Style& style);
 
-// Cuts at `width` columns (UTF-8 aware, one column a character; escape sequences take none).
+// Of a terminal: UTF-8 aware, one column a character; escape sequences take none.
+std::size_t columns(const std::string& text);
+// Cuts at `width` columns.
 std::string cut(const std::string& line, std::size_t width);
 
 }  // namespace kiln::console

@@ -1,4 +1,7 @@
 // Screen: lines that are drawn over and over at the same place of a terminal.
+//
+// A line that is wider than the terminal is clipped there, never wrapped, and no more lines are drawn than it has rows:
+// what wraps or scrolls is out of the cursor's reach, and would be left behind by every repainting.
 #pragma once
 
 #include <cstdio>
@@ -9,9 +12,13 @@
 
 namespace kiln::console {
 
-// Is it a terminal, how wide, and may it be coloured (NO_COLOR, TERM=dumb)?
+// A terminal whose cursor can be moved: TERM=dumb gets plain lines, like a file.
 bool is_terminal(std::FILE* stream);
+// How wide is it, and may it be coloured (NO_COLOR)?
 Style style_of(std::FILE* stream);
+
+// At most `rows` lines: those in the middle give way to one that says how many they are. `rows` is 3 at the least.
+std::vector<std::string> fit(const std::vector<std::string>& lines, std::size_t rows);
 
 class Screen {
  public:

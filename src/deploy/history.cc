@@ -41,6 +41,35 @@ void finished(Deployment& deployment, const ledger::Entry& entry, const json& bo
   deployment.template_version = body.at("template_version");
 }
 
+// The newest that ended with `done` and brought that version of the launch template.
+const Deployment* newest_with(const std::vector<Deployment>& deployments, std::int64_t template_version) {
+  const auto found = std::find_if(deployments.rbegin(), deployments.rend(), [&](const Deployment& deployment) {
+    return deployment.outcome == Outcome::done && !deployment.destroyed && deployment.verb != "rollback" &&
+           deployment.template_version == template_version;
+  });
+  return found == deployments.rend() ? nullptr : &*found;
+}
+
+// Those that ended with `done`, each on the one that it replaced. Going back takes away what is newer than what it
+// reached: going back twice goes two steps back and not to and fro, and a version that was left because it was bad is
+// no way back.
+std::vector<Deployment> steps_that_stand(const std::vector<Deployment>& deployments) {
+  std::vector<Deployment> steps;
+  for (const Deployment& deployment : deployments) {
+    if (deployment.outcome != Outcome::done || deployment.destroyed) continue;
+    const Deployment* step = &deployment;
+    if (deployment.verb == "rollback") {
+      const Deployment* standing = newest_with(steps, deployment.template_version);
+      step = standing != nullptr ? standing : newest_with(deployments, deployment.template_version);
+      if (step == nullptr) continue;
+    }
+    const Deployment reached = *step;
+    std::erase_if(steps, [&](const Deployment& one) { return one.sequence >= reached.sequence; });
+    steps.push_back(reached);
+  }
+  return steps;
+}
+
 }  // namespace
 
 std::string unfinished_words(const Deployment& deployment) {
@@ -126,31 +155,14 @@ bool History::has_served(std::string_view app, std::string_view environment, std
 
 std::optional<Deployment> History::before(std::string_view app, std::string_view environment,
                                           std::int64_t serving_template_version) const {
-  auto deployments = list(app, environment);
-  // Going back twice must go to two steps back, not to and fro: what was reached by going back is counted by the
-  // deployment that first brought it.
-  std::optional<Digest> serving;
-  std::size_t end = deployments.size();
-  for (std::size_t i = deployments.size(); i-- > 0;) {
-    const Deployment& deployment = deployments[i];
-    if (deployment.outcome != Outcome::done || deployment.destroyed) continue;
-    if (!serving) {
-      if (deployment.template_version != serving_template_version) continue;
-      serving = deployment.digest;
-    }
-    if (deployment.digest == *serving && deployment.verb == "deploy") {
-      end = i;
-      break;
-    }
-  }
-  for (std::size_t i = end; i-- > 0;) {
-    const Deployment& deployment = deployments[i];
-    if (deployment.outcome != Outcome::done || deployment.verb != "deploy" || deployment.destroyed) continue;
-    if (deployment.template_version == serving_template_version) continue;
-    if (serving && deployment.digest == *serving) continue;
-    return deployment;
-  }
-  return std::nullopt;
+  const std::vector<Deployment> steps = steps_that_stand(list(app, environment));
+  auto below = std::ranges::find(steps.rbegin(), steps.rend(), serving_template_version, &Deployment::template_version);
+  const std::optional<Digest> serving = below == steps.rend() ? std::nullopt : std::optional(below->digest);
+  if (!serving) below = steps.rbegin();
+  const auto before = std::find_if(below, steps.rend(), [&](const Deployment& step) {
+    return step.template_version != serving_template_version && step.digest != serving;
+  });
+  return before == steps.rend() ? std::nullopt : std::optional(*before);
 }
 
 std::vector<ledger::Entry> History::entries(const std::string& deployment) const {

@@ -68,7 +68,7 @@ class History {
   std::vector<Deployment> all_unfinished() const;
   // Whether a deployment that ended with `done` brought that version of the launch template, in the fleet as it is now.
   bool has_served(std::string_view app, std::string_view environment, std::int64_t template_version) const;
-  // Of those that ended with `done`: the newest of another version than the one that serves now.
+  // What the version that serves now has replaced, when it first came; not what was gone back from since.
   std::optional<Deployment> before(std::string_view app, std::string_view environment,
                                    std::int64_t serving_template_version) const;
   std::vector<ledger::Entry> entries(const std::string& deployment) const;

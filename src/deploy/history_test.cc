@@ -110,6 +110,44 @@ TEST_F(HistoryTest, GoingBackTwiceGoesTwoVersionsBackAndNotToAndFro) {
   expect_error(ErrorCode::not_found, "no version before it", [&] { way(); });
 }
 
+TEST_F(HistoryTest, AVersionThatWasLeftByGoingBackIsNoWayBack) {
+  deployed("d-1", "1.0.0", 1);
+  deployed("d-2", "1.1.0", 2);
+  deployed("d-3", "1.0.0", 1, "rollback");
+  deployed("d-4", "1.2.0", 3);
+  EXPECT_EQ(way().version, "1.0.0") << "1.2.0 has replaced 1.0.0";
+}
+
+TEST_F(HistoryTest, AVersionThatWasLeftAndIsBroughtBackByNameStandsOnWhatItReplaced) {
+  deployed("d-1", "1.0.0", 1);
+  deployed("d-2", "1.1.0", 2);
+  deployed("d-3", "1.0.0", 1, "rollback");
+  deployed("d-4", "1.1.0", 2, "rollback");
+  EXPECT_EQ(way().version, "1.0.0");
+  deployed("d-5", "1.2.0", 3);
+  EXPECT_EQ(way().version, "1.1.0");
+}
+
+TEST_F(HistoryTest, GoingBackByNameLeavesWhatIsNewerToo) {
+  deployed("d-1", "1.0.0", 1);
+  deployed("d-2", "1.1.0", 2);
+  deployed("d-3", "1.0.0", 1, "rollback");
+  deployed("d-4", "1.2.0", 3);
+  deployed("d-5", "1.1.0", 2, "rollback");
+  EXPECT_EQ(way().version, "1.0.0") << "1.2.0 was gone back from";
+}
+
+TEST_F(HistoryTest, TheSameVersionDeployedTwiceIsGoneBackFromOnce) {
+  deployed("d-1", "1.0.0", 1);
+  deployed("d-2", "1.1.0", 2);
+  deployed("d-3", "1.0.0", 1);
+  EXPECT_EQ(way().version, "1.1.0");
+  deployed("d-4", "1.1.0", 2, "rollback");
+  EXPECT_EQ(way().version, "1.0.0");
+  deployed("d-5", "1.0.0", 1, "rollback");
+  expect_error(ErrorCode::not_found, "no version before it", [&] { way(); });
+}
+
 TEST_F(HistoryTest, WayBackMayBeNamed) {
   deployed("d-1", "1.0.0", 1);
   deployed("d-2", "1.1.0", 2);

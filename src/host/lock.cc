@@ -84,10 +84,12 @@ FileLock FileLock::take(const Path& path, std::string_view what, Time now) {
                                            format_iso8601(holder->since)));
 }
 
-FileLock FileLock::wait(const Path& path, std::string_view what, Time now, const std::function<bool()>& cancelled) {
-  FileDescriptor fd = locked_file(path, cancelled ? LOCK_NB : 0);
+FileLock FileLock::wait(const Path& path, std::string_view what, Time now, const std::function<bool()>& cancelled,
+                        const std::function<void(const LockHolder&)>& on_wait) {
+  FileDescriptor fd = locked_file(path, cancelled || on_wait ? LOCK_NB : 0);
+  if (!fd && on_wait) on_wait(read_holder(path).value_or(LockHolder{}));
   for (; !fd; fd = locked_file(path, LOCK_NB)) {
-    if (cancelled())
+    if (cancelled && cancelled())
       throw Error(ErrorCode::cancelled, fmt::format("interrupted while another process held {}", path.string()));
     std::this_thread::sleep_for(kAskEvery);
   }

@@ -28,7 +28,9 @@ class FileLock {
   // As `take`, and nullopt when it is held.
   static std::optional<FileLock> try_take(const Path& path, std::string_view what, Time now);
   // Waits for it, until `cancelled` says otherwise: Error(cancelled). Without that, for short critical sections.
-  static FileLock wait(const Path& path, std::string_view what, Time now, const std::function<bool()>& cancelled = {});
+  // `on_wait` is told once who has it, when it cannot be had at once.
+  static FileLock wait(const Path& path, std::string_view what, Time now, const std::function<bool()>& cancelled = {},
+                       const std::function<void(const LockHolder&)>& on_wait = {});
   // Who holds it now, if anybody.
   static std::optional<LockHolder> holder(const Path& path);
   // Lets go and removes the file. Whoever waits for it meanwhile makes it again.

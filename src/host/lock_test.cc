@@ -70,6 +70,22 @@ TEST(FileLock, IsFreeWhenItsHolderIsGone) {
   EXPECT_TRUE(FileLock::try_take(path, "y", Time{}).has_value());
 }
 
+TEST(FileLock, WhoWaitsForItIsToldOnceForWhom) {
+  const TemporaryFolder folder("kiln-lock-");
+  const Path path = folder.path() / "lock";
+  const FileLock held = FileLock::take(path, "a bake", Time{});
+  int asked = 0;
+  std::vector<LockHolder> told;
+  EXPECT_THROW(FileLock::wait(
+                   path, "another", Time{}, [&] { return ++asked == 3; },
+                   [&](const LockHolder& holder) { told.push_back(holder); }),
+               Error);
+  EXPECT_EQ(told, (std::vector<LockHolder>{{::getpid(), "a bake", Time{}}}));
+  FileLock::wait(folder.path() / "free", "another", Time{}, {},
+                 [&](const LockHolder& holder) { told.push_back(holder); });
+  EXPECT_EQ(told.size(), 1u);
+}
+
 TEST(FileLock, WhoWaitsForItCanBeCancelled) {
   const TemporaryFolder folder("kiln-lock-");
   const FileLock held = FileLock::take(folder.path() / "lock", "a bake", Time{});

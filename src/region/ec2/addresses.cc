@@ -18,36 +18,43 @@ constexpr std::uint32_t kReservedLast = 1;
 
 std::uint32_t usable_of(const Subnet& subnet) { return (1u << (32 - subnet.prefix)) - kReservedFirst - kReservedLast; }
 
-}  // namespace
-
-std::string Ec2::State::take_address(const Subnet& subnet) {
-  const std::uint32_t usable = usable_of(subnet);
-  // The search goes round: an address that was just given up is the last to be taken again, so that a connection or a
-  // health check meant for the machine before does not meet another one.
-  std::uint32_t& next =
-      next_address.try_emplace(subnet.id, static_cast<std::uint32_t>(random.below(usable))).first->second;
-  for (std::uint32_t tried = 0; tried < usable; ++tried) {
-    std::uint32_t offset = kReservedFirst + next;
-    next = (next + 1) % usable;
-    std::string address = address_text(Cidr::parse(subnet.cidr)->first + offset);
-    if (used_addresses.emplace(subnet.vpc_id, address).second) return address;
-  }
-  throw ApiError(
-      "InsufficientFreeAddressesInSubnet",
-      fmt::format("There are not enough free addresses in subnet '{}' to satisfy the requested number of instances.",
-                  subnet.id));
-}
-
-void Ec2::State::take_address(const Subnet& subnet, const std::string& wanted) {
+void check_address(const Subnet& subnet, const std::string& wanted) {
   const auto address = parse_address(wanted);
   const Cidr block = *Cidr::parse(subnet.cidr);
   if (!address || *address < block.first + kReservedFirst || *address > block.last() - kReservedLast) {
     throw ApiError("InvalidParameterValue",
                    fmt::format("Address {} does not fall within the subnet's address range", wanted));
   }
-  if (!used_addresses.emplace(subnet.vpc_id, wanted).second) {
-    throw ApiError("InvalidIPAddress.InUse", fmt::format("Address {} is in use.", wanted));
+}
+
+}  // namespace
+
+std::vector<std::string> Ec2::State::take_addresses(const Subnet& subnet, const std::string& wanted, int least,
+                                                    int most) {
+  if (!wanted.empty()) {
+    check_address(subnet, wanted);
+    if (!used_addresses.emplace(subnet.vpc_id, wanted).second) {
+      throw ApiError("InvalidIPAddress.InUse", fmt::format("Address {} is in use.", wanted));
+    }
+    return {wanted};
   }
+  const std::uint32_t usable = usable_of(subnet);
+  // The search goes round: an address that was just given up is the last to be taken again, so that a connection or a
+  // health check meant for the machine before does not meet another one.
+  std::uint32_t& next =
+      next_address.try_emplace(subnet.id, static_cast<std::uint32_t>(random.below(usable))).first->second;
+  std::vector<std::string> taken;
+  for (std::uint32_t tried = 0; tried < usable && std::ssize(taken) < most; ++tried) {
+    std::string address = address_text(Cidr::parse(subnet.cidr)->first + kReservedFirst + next);
+    next = (next + 1) % usable;
+    if (used_addresses.emplace(subnet.vpc_id, address).second) taken.push_back(std::move(address));
+  }
+  if (std::ssize(taken) >= least) return taken;
+  for (const std::string& address : taken) used_addresses.erase({subnet.vpc_id, address});
+  throw ApiError(
+      "InsufficientFreeAddressesInSubnet",
+      fmt::format("There are not enough free addresses in subnet '{}' to satisfy the requested number of instances.",
+                  subnet.id));
 }
 
 void Ec2::State::give_public(Instance& instance) {

@@ -1,4 +1,4 @@
-// Instances: RunInstances to terminated, and the machines behind them.
+// Instances: from pending (launch.cc) to terminated, and the machines behind them.
 //
 // The wish is in the instance's state (pending, stopping, shutting-down); `advance` gives the machine's host the next
 // thing to do for it, one at a time. So a terminate during a launch waits for the launch, and after a restart the same
@@ -15,168 +15,13 @@
 namespace kiln::region::ec2 {
 namespace {
 
-constexpr int kAtOnceMax = 1000;
-
 // "User initiated (2026-11-24 03:01:56 GMT)"
 std::string user_initiated(Time now) {
   std::string text = format_iso8601(now);
   return fmt::format("User initiated ({} {} GMT)", text.substr(0, 10), text.substr(11, 8));
 }
 
-// Everything that a second request with the same client token must say again.
-Digest digest_of(const RunRequest& request) {
-  std::string text = fmt::format("{} {} {} ", request.min_count, request.max_count, request.subnet_id);
-  if (request.launch_template) {
-    text += request.launch_template->id + request.launch_template->name + request.launch_template->version;
-  }
-  if (!request.private_address.empty()) text += request.private_address + " ";
-  text += "|" + text_of(request.data);
-  return sha256(text);
-}
-
 }  // namespace
-
-std::vector<const Instance*> Ec2::run_instances(const RunRequest& request) {
-  State& s = *state_;
-  Digest asked = digest_of(request);
-  if (auto known = s.by_token.find(request.client_token); !request.client_token.empty() && known != s.by_token.end()) {
-    std::vector<const Instance*> same;
-    for (const std::string& id : known->second) same.push_back(&s.instances.at(id));
-    if (same.front()->token_digest != asked) {
-      throw ApiError("IdempotentParameterMismatch",
-                     "The request uses the same client token as a previous, but non-identical request");
-    }
-    return same;
-  }
-  if (request.min_count < 1 || request.max_count < request.min_count) {
-    throw ApiError("InvalidParameterValue", fmt::format("Invalid value for min/max instance count ({}/{})",
-                                                        request.min_count, request.max_count));
-  }
-  if (request.max_count > kAtOnceMax) {
-    throw ApiError("InstanceLimitExceeded",
-                   fmt::format("At most {} instances can be launched by one request", kAtOnceMax));
-  }
-
-  LaunchData data = request.data;
-  std::optional<std::pair<std::string, std::int64_t>> from;
-  if (request.launch_template) {
-    const LaunchTemplate& launch_template =
-        this->launch_template(request.launch_template->id, request.launch_template->name);
-    const TemplateVersion& version = template_version(*request.launch_template);
-    data = merge(version.data, request.data);
-    from = {launch_template.id, version.number};
-  }
-  if (!data.image_id) throw ApiError("MissingParameter", "The request must contain the parameter ImageId");
-  const Image& image = this->image(resolved_image(*data.image_id));
-  if (image.state != ImageState::available) {
-    throw ApiError("InvalidAMIID.Unavailable", fmt::format("The image ID '{}' is not available", image.id));
-  }
-  const BlockDevice root = s.root_volume_of(image, data.devices);
-  const std::vector<BlockDevice> others = s.data_devices_of(image, data.devices);
-  std::string type_name = data.instance_type.value_or("m5.large");  // EC2's own default is m1.small, which is gone
-  const InstanceType* type = find_instance_type(type_name);
-  if (type == nullptr) {
-    throw ApiError("InvalidParameterValue",
-                   fmt::format("The instance type '{}' is not offered by this region", type_name));
-  }
-  if (type->architecture != image.architecture) {
-    throw ApiError(
-        "InvalidParameterValue",
-        fmt::format("The architecture '{}' of the specified instance type does not match the architecture '{}' of "
-                    "the specified AMI.",
-                    type->architecture, image.architecture));
-  }
-  check_user_data(data.user_data);
-  if (data.key_name && !s.keys.contains(*data.key_name)) {
-    throw ApiError("InvalidKeyPair.NotFound", fmt::format("The key pair '{}' does not exist", *data.key_name));
-  }
-  if (data.profile) s.associate(*data.profile);  // one that is wrong stops the whole call
-  const Place place = place_of(*this, request, data);
-  const Subnet& subnet = *place.subnet;
-  Tags tags = data.tags.contains("instance") ? data.tags.at("instance") : Tags();
-  MetadataOptions metadata;
-  apply_metadata(metadata, data.metadata, tags);
-  if (!request.client_token.empty() && request.client_token.size() > 64) {
-    throw ApiError("InvalidParameterValue", "A client token has at most 64 characters");
-  }
-
-  s.network_changed();  // before the launches, which are posted below
-  std::string reservation = s.new_id("r-");
-  std::vector<const Instance*> made;
-  for (int i = 0; i < request.max_count; ++i) {
-    Instance instance;
-    instance.id = s.new_id("i-");
-    instance.reservation_id = reservation;
-    instance.launch_index = i;
-    instance.image_id = image.id;
-    instance.image = image.digest;
-    instance.type = type_name;
-    instance.key_name = data.key_name.value_or("");
-    if (data.key_name) instance.public_key = s.keys.at(*data.key_name).public_key;
-    instance.vpc_id = subnet.vpc_id;
-    instance.subnet_id = subnet.id;
-    instance.zone = subnet.zone;
-    try {
-      instance.private_address = place.private_address;
-      if (place.private_address.empty()) {
-        instance.private_address = s.take_address(subnet);
-      } else {
-        s.take_address(subnet, place.private_address);
-      }
-    } catch (const ApiError&) {
-      if (i >= request.min_count) break;
-      for (const Instance* one : made) {
-        s.used_addresses.erase({one->vpc_id, one->private_address});
-        s.public_addresses.release(one->public_address);
-        s.journal.erase(kInstanceTable, one->id);
-        for (const Volume* volume : volumes_of(one->id)) {
-          s.journal.erase(kVolumeTable, volume->id);
-          s.volumes.erase(std::string(volume->id));
-        }
-        std::string id = one->id;
-        s.instances.erase(id);
-      }
-      s.by_token.erase(request.client_token);
-      throw;
-    }
-    std::string tail = s.random.hex(10);
-    instance.mac = fmt::format("0a:{}:{}:{}:{}:{}", tail.substr(0, 2), tail.substr(2, 2), tail.substr(4, 2),
-                               tail.substr(6, 2), tail.substr(8, 2));
-    instance.wants_public = place.public_address;
-    s.give_public(instance);
-    instance.interface_description = data.interface ? data.interface->description.value_or("") : "";
-    instance.termination_protected = data.termination_protected.value_or(false);
-    instance.stop_protected = data.stop_protected.value_or(false);
-    instance.ebs_optimized = data.ebs_optimized.value_or(false);
-    instance.security_groups = place.groups;
-    instance.user_data = data.user_data.value_or("");
-    instance.metadata = metadata;
-    instance.shutdown_behavior = data.shutdown_behavior.value_or("stop");
-    if (data.profile) instance.profile = s.associate(*data.profile);
-    instance.client_token = request.client_token;
-    instance.token_digest = asked;
-    instance.tags = tags;
-    if (data.tags.contains("network-interface")) instance.interface_tags = data.tags.at("network-interface");
-    if (from) {
-      instance.tags["aws:ec2launchtemplate:id"] = from->first;
-      instance.tags["aws:ec2launchtemplate:version"] = std::to_string(from->second);
-    }
-    instance.interface_id = s.new_id("eni-");
-    instance.launched = s.loop.now();
-    const Tags volume_tags = data.tags.contains("volume") ? data.tags.at("volume") : Tags();
-    s.make_root_volume(instance, image, root, volume_tags);
-    for (const BlockDevice& device : others) {
-      s.put_into(s.make_data_volume(device, instance.zone, volume_tags), instance, device.name);
-    }
-    Instance& kept = s.instances[instance.id] = instance;
-    if (!request.client_token.empty()) s.by_token[request.client_token].push_back(kept.id);
-    s.save(kept);
-    made.push_back(&kept);
-    // After this turn: the launch is in the journal before the machine is begun.
-    s.loop.post([&s, id = kept.id] { s.advance(id); });
-  }
-  return made;
-}
 
 machine::Spec Ec2::State::spec_of(const Instance& instance, bool with_image) const {
   machine::Spec spec;

@@ -82,6 +82,14 @@ struct Ec2::State {
   void save(const KeyPair& pair);
   void save(const Address& address);
 
+  // launch.cc
+  struct Launch;
+  // The instances that a call with this token has made; none yet: empty. ApiError when its parameters were others.
+  std::vector<const Instance*> launched_before(const RunRequest& request, const Digest& asked) const;
+  // What they will be like. ApiError for what cannot be; changes nothing.
+  Launch launch_of(const Ec2& ec2, const RunRequest& request);
+  const Instance& make_instance(const Launch& launch, const std::string& address, int index);
+
   // instances.cc
   void set_state(Instance& instance, InstanceState state, std::string code, std::string message);
   void advance(const std::string& id);  // gives the machine's host the next thing to do for this instance
@@ -154,8 +162,8 @@ struct Ec2::State {
   void image_made(const std::string& image_id, const std::exception_ptr& failure, const Digest& digest);
 
   // addresses.cc
-  std::string take_address(const Subnet& subnet);
-  void take_address(const Subnet& subnet, const std::string& wanted);  // ApiError when it is not free
+  // `wanted`, or as many as are free: `least` to `most`. ApiError, and none is taken, when that cannot be.
+  std::vector<std::string> take_addresses(const Subnet& subnet, const std::string& wanted, int least, int most);
   // Gives a public address to an instance that wants one and has none; takes an address that is not Elastic away.
   void give_public(Instance& instance);
   void take_public(Instance& instance);
