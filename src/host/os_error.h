@@ -1,4 +1,4 @@
-// os_error: an Error from errno, with the code that callers match on.
+// os_error: what the kernel refused, as an Error with the code that callers match on.
 #pragma once
 
 #include <string>
@@ -7,7 +7,8 @@
 
 namespace kiln::host {
 
-// "writing /x: No space left on device" with the code that `number` means.
+// "writing /x: No space left on device" with the code that `number`, an errno, means: not_found, denied, disk_full,
+// already_exists, else io.
 Error os_error(std::string attempted, int number);
 
 }  // namespace kiln::host
