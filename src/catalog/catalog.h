@@ -19,9 +19,6 @@
 
 namespace kiln::catalog {
 
-// A word that can be a channel: lower-case letters, digits and '-', a letter first, at most 40, and not "latest".
-bool is_channel_name(std::string_view name);
-
 inline constexpr std::string_view kImageBaked = "image.baked";
 inline constexpr std::string_view kImagePlaced = "image.placed";
 inline constexpr std::string_view kImageImported = "image.imported";  // as image.baked, of one that was made elsewhere

@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "base/error.h"
 #include "catalog/catalog.h"
+#include "ledger/body.h"
 
 namespace kiln::catalog {
 namespace {
@@ -131,11 +131,6 @@ std::string_view to_string(Standing standing) {
   return "unknown";
 }
 
-bool is_channel_name(std::string_view name) {
-  if (name.empty() || name.size() > 40 || name == "latest" || name[0] < 'a' || name[0] > 'z') return false;
-  return std::ranges::all_of(name, [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-'; });
-}
-
 const Promotion* View::channel(std::string_view app, std::string_view name) const {
   for (auto promotion = promotions.rbegin(); promotion != promotions.rend(); ++promotion) {
     if (promotion->app == app && promotion->channel == name) return &*promotion;
@@ -162,15 +157,7 @@ View Catalog::view(std::string_view app) const {
   query.limit = 0;
   View view;
   for (const ledger::Entry& entry : ledger_.read(query)) {
-    // The ledger's digest covers them: a field that is missing means damage.
-    try {
-      take(view, entry, json::parse(entry.body));
-    } catch (const json::exception& error) {
-      throw Error(
-          ErrorCode::corrupt,
-          fmt::format("the ledger's entry {} ({}) cannot be read: {}", entry.sequence, entry.kind, error.what()),
-          "Run `kiln ledger verify`.");
-    }
+    ledger::read_body(entry, [&](const json& body) { take(view, entry, body); });
   }
   std::ranges::reverse(view.images);
   point_channels(view);

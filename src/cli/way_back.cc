@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "deploy/history.h"
 #include "fleet/usage.h"
+#include "ledger/body.h"
 #include "wire/ec2.h"
 
 namespace kiln::cli {
@@ -23,8 +24,9 @@ std::set<std::pair<std::string, std::string>> fleets_in(ledger::Ledger& ledger) 
   query.kind = deploy::kStarted;
   query.limit = 0;
   for (const ledger::Entry& entry : ledger.read(query)) {
-    const auto body = nlohmann::json::parse(entry.body, nullptr, false);
-    fleets.emplace(body.value("app", ""), body.value("environment", ""));
+    ledger::read_body(entry, [&](const nlohmann::json& body) {
+      fleets.emplace(body.value("app", ""), body.value("environment", ""));
+    });
   }
   return fleets;
 }

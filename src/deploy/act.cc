@@ -22,6 +22,17 @@ using fleet::Fleet;
 
 std::int64_t seconds(Duration duration) { return std::chrono::duration_cast<std::chrono::seconds>(duration).count(); }
 
+// How the balancer asks a target whether it is well: of a new target group and of one that is changed.
+template <typename Request>
+void ask_health(Request& request, const spec::HealthSpec& health) {
+  request.health_check_path = health.path;
+  request.health_check_interval_seconds = seconds(health.interval);
+  request.health_check_timeout_seconds = seconds(health.timeout);
+  request.healthy_threshold_count = health.healthy;
+  request.unhealthy_threshold_count = health.unhealthy;
+  request.matcher.emplace().http_code = health.status;
+}
+
 template <typename Tag>
 std::vector<Tag> tags_from(const std::map<std::string, std::string>& tags) {
   std::vector<Tag> out;
@@ -80,7 +91,6 @@ class Doer {
   }
 
   std::string operator()(const CreateTargetGroup&) {
-    const auto& health = wanted_.fleet.health;
     elb::CreateTargetGroupInput request;
     request.name = names_.target_group;
     request.protocol = "HTTP";
@@ -88,12 +98,7 @@ class Doer {
     if (!fleet_.vpc.empty()) request.vpc_id = fleet_.vpc;
     request.target_type = "instance";
     request.health_check_protocol = "HTTP";
-    request.health_check_path = health.path;
-    request.health_check_interval_seconds = seconds(health.interval);
-    request.health_check_timeout_seconds = seconds(health.timeout);
-    request.healthy_threshold_count = health.healthy;
-    request.unhealthy_threshold_count = health.unhealthy;
-    request.matcher.emplace().http_code = health.status;
+    ask_health(request, wanted_.fleet.health);
     request.tags = tags_from<elb::Tag>(names_.tags());
     auto made = client_.call<elb::CreateTargetGroup>(request).target_groups;
     const std::string arn = made.empty() ? "" : made.front().target_group_arn.value_or("");
@@ -102,15 +107,9 @@ class Doer {
   }
 
   std::string operator()(const ChangeTargetGroup&) {
-    const auto& health = wanted_.fleet.health;
     elb::ModifyTargetGroupInput request;
     request.target_group_arn = fleet_.target_group->arn;
-    request.health_check_path = health.path;
-    request.health_check_interval_seconds = seconds(health.interval);
-    request.health_check_timeout_seconds = seconds(health.timeout);
-    request.healthy_threshold_count = health.healthy;
-    request.unhealthy_threshold_count = health.unhealthy;
-    request.matcher.emplace().http_code = health.status;
+    ask_health(request, wanted_.fleet.health);
     client_.call<elb::ModifyTargetGroup>(request);
     set_drain(fleet_.target_group->arn);
     return {};

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "aws/client.h"
+#include "base/testing/errors.h"
 #include "deploy/destroy.h"
 #include "deploy/engine.h"
 #include "deploy/publish.h"
@@ -26,6 +27,7 @@ namespace asg = wire::autoscaling;
 namespace elb = wire::elb;
 using nlohmann::json;
 using ::testing::Contains;
+using testing::expect_error;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
@@ -205,15 +207,6 @@ class EngineTest : public ::testing::Test {
       out.push_back(body.contains("step") ? entry.kind + " " + body["step"].get<std::string>() : entry.kind);
     }
     return out;
-  }
-  void expect_error(ErrorCode code, const std::string& part, const std::function<void()>& body) {
-    try {
-      body();
-      ADD_FAILURE() << "nothing was thrown";
-    } catch (const Error& error) {
-      EXPECT_EQ(error.code(), code) << error.what();
-      EXPECT_THAT(std::string(error.what()) + " " + error.next(), HasSubstr(part));
-    }
   }
 
   host::TemporaryFolder folder_{"deploy-test-"};

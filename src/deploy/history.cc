@@ -1,13 +1,11 @@
 // History: deployments read out of the ledger's deployment.* entries.
 #include "deploy/history.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
 
-#include "base/error.h"
+#include "ledger/body.h"
 
 namespace kiln::deploy {
 namespace {
@@ -110,14 +108,7 @@ std::vector<Deployment> History::read(const Wanted& wanted) const {
   auto each = [&](std::string_view kind, auto&& take) {
     query.kind = kind;
     for (const ledger::Entry& entry : ledger_.read(query)) {
-      try {
-        take(entry, json::parse(entry.body));
-      } catch (const json::exception& error) {
-        throw Error(
-            ErrorCode::corrupt,
-            fmt::format("the ledger's entry {} ({}) cannot be read: {}", entry.sequence, entry.kind, error.what()),
-            "Run `kiln ledger verify`.");
-      }
+      ledger::read_body(entry, [&](const json& body) { take(entry, body); });
     }
   };
   each(kStarted, [&](const ledger::Entry& entry, const json& body) {

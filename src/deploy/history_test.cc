@@ -6,14 +6,14 @@
 
 #include <nlohmann/json.hpp>
 
-#include "base/error.h"
+#include "base/testing/errors.h"
 #include "deploy/progress.h"
 #include "deploy/rollback.h"
 
 namespace kiln::deploy {
 namespace {
 
-using ::testing::HasSubstr;
+using testing::expect_error;
 
 class HistoryTest : public ::testing::Test {
  protected:
@@ -54,15 +54,6 @@ class HistoryTest : public ::testing::Test {
   }
   WayBack way(const std::optional<std::string>& to = std::nullopt) {
     return find_way_back(names_, fleet_, history_, to);
-  }
-  void expect_error(ErrorCode code, const std::string& part, const std::function<void()>& body) {
-    try {
-      body();
-      ADD_FAILURE() << "nothing was thrown";
-    } catch (const Error& error) {
-      EXPECT_EQ(error.code(), code) << error.what();
-      EXPECT_THAT(error.message() + " " + error.next(), HasSubstr(part));
-    }
   }
 
   host::TemporaryFolder folder_{"history-test-"};

@@ -6,10 +6,10 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "base/error.h"
 #include "base/text.h"
 #include "deploy/history.h"
 #include "deploy/internal/checks.h"
+#include "ledger/body.h"
 
 namespace kiln::deploy {
 namespace {
@@ -119,8 +119,7 @@ Progress recall(const std::vector<ledger::Entry>& entries) {
   Progress progress;
   for (const ledger::Entry& entry : entries) {
     if (!entry.kind.starts_with("deployment.")) continue;
-    try {
-      const json body = json::parse(entry.body);
+    ledger::read_body(entry, [&](const json& body) {
       if (entry.kind == kStarted) recall_started(progress, entry, body);
       if (entry.kind == kIntent) recall_intent(progress, entry, body);
       if (entry.kind == kOutcome) recall_outcome(progress, body);
@@ -130,12 +129,7 @@ Progress recall(const std::vector<ledger::Entry>& entries) {
         progress.asked_to_go_back = body.value("asked", false);
       }
       if (entry.kind == kHolding) progress.held_since = entry.time;
-    } catch (const json::exception& error) {
-      throw Error(
-          ErrorCode::corrupt,
-          fmt::format("the ledger's entry {} ({}) cannot be read: {}", entry.sequence, entry.kind, error.what()),
-          "Run `kiln ledger verify`.");
-    }
+    });
   }
   return progress;
 }

@@ -13,7 +13,7 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "host/internal/os_error.h"
+#include "host/os_error.h"
 
 namespace kiln::host {
 

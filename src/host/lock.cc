@@ -12,7 +12,7 @@
 #include <thread>
 
 #include "base/text.h"
-#include "host/internal/os_error.h"
+#include "host/os_error.h"
 
 namespace kiln::host {
 namespace {

@@ -7,7 +7,7 @@
 #include <array>
 #include <cerrno>
 
-#include "host/internal/os_error.h"
+#include "host/os_error.h"
 
 namespace kiln::host {
 namespace {

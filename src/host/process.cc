@@ -19,8 +19,8 @@
 
 #include "base/text.h"
 #include "host/file.h"
-#include "host/internal/os_error.h"
 #include "host/no_sigpipe.h"
+#include "host/os_error.h"
 
 extern char** environ;
 

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "ledger/body.h"
 
 namespace kiln::ledger {
 namespace {
@@ -173,6 +174,16 @@ Entry parse_line(std::string_view text) {
                        entry.digest.short_str(), digest_of(entry).short_str()));
   }
   return entry;
+}
+
+void read_body(const Entry& entry, const std::function<void(const nlohmann::json&)>& take) {
+  try {
+    take(json::parse(entry.body));
+  } catch (const json::exception& error) {
+    throw Error(ErrorCode::corrupt,
+                fmt::format("the ledger's entry {} ({}) cannot be read: {}", entry.sequence, entry.kind, error.what()),
+                "Run `kiln ledger verify`.");
+  }
 }
 
 }  // namespace kiln::ledger

@@ -7,9 +7,10 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
-#include "base/error.h"
+#include "base/testing/errors.h"
 #include "host/database.h"
 #include "host/random.h"
+#include "ledger/body.h"
 
 namespace kiln::ledger {
 namespace {
@@ -18,14 +19,7 @@ using nlohmann::json;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
-ErrorCode code_of(const std::function<void()>& body) {
-  try {
-    body();
-  } catch (const Error& error) {
-    return error.code();
-  }
-  return ErrorCode::internal;
-}
+ErrorCode code_of(const std::function<void()>& act) { return testing::failure(act).code(); }
 
 class LedgerTest : public ::testing::Test {
  protected:
@@ -377,6 +371,27 @@ TEST_F(ExportTest, ReaderTakesNothingButWhatTheWriterWrote) {
     EXPECT_EQ(code_of([&] { parse_line(damaged); }), ErrorCode::invalid) << damaged;
   }
   EXPECT_EQ(code_of([&] { parse_line(std::string(5000, '[')); }), ErrorCode::invalid);
+}
+
+TEST(Body, WhatCannotBeReadNamesItsEntry) {
+  Entry entry;
+  entry.sequence = 7;
+  entry.kind = "image.baked";
+  entry.body = R"({"version": "1.0.0"})";
+  std::string version;
+  read_body(entry, [&](const json& body) { version = body.at("version"); });
+  EXPECT_EQ(version, "1.0.0");
+  const auto expect_damage = [&](const char* member) {
+    const Error error = testing::failure(
+        [&] { read_body(entry, [&](const json& body) { body.at(member).get<std::vector<std::string>>(); }); });
+    EXPECT_EQ(error.code(), ErrorCode::corrupt);
+    EXPECT_THAT(error.message(), HasSubstr("entry 7 (image.baked)"));
+    EXPECT_THAT(error.next(), HasSubstr("kiln ledger verify"));
+  };
+  expect_damage("digest");
+  expect_damage("version");
+  entry.body = "{";
+  expect_damage("version");
 }
 
 }  // namespace

@@ -4,18 +4,16 @@
 #include <fmt/format.h>
 
 #include <cerrno>
-#include <cstring>
 
-#include "base/error.h"
+#include "host/os_error.h"
 
 namespace kiln::machine {
 
 void fail(std::string_view what, const host::Path& path) {
-  const int error = errno;
-  throw Error(error == ENOSPC || error == EDQUOT  ? ErrorCode::disk_full
-              : error == EPERM || error == EACCES ? ErrorCode::denied
-                                                  : ErrorCode::io,
-              fmt::format("{} {}: {}", what, path.string(), std::strerror(error)));
+  const Error error = host::os_error(fmt::format("{} {}", what, path.string()), errno);
+  if (error.code() == ErrorCode::not_found) throw Error(ErrorCode::io, error.message());
+  if (error.code() == ErrorCode::denied) throw Error(ErrorCode::denied, error.message(), "Run it as root (sudo).");
+  throw error;
 }
 
 }  // namespace kiln::machine

@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "host/clock.h"
+#include "machine/internal/fail.h"
 #include "machine/internal/loop_device.h"
 
 namespace kiln::machine {
@@ -65,8 +66,7 @@ void unmount(const host::Path& target) {
   for (int attempt = 0; attempt < kUnmountTries; ++attempt) {
     if (::umount2(target.c_str(), UMOUNT_NOFOLLOW) == 0) continue;  // there may be one below it
     if (errno == EINVAL || errno == ENOENT) return;
-    if (errno != EBUSY)
-      throw Error(ErrorCode::io, fmt::format("cannot unmount {}: {}", target.string(), std::strerror(errno)));
+    if (errno != EBUSY) fail("cannot unmount", target);
     host::SystemClock().sleep(Duration(5));
   }
   while (::umount2(target.c_str(), UMOUNT_NOFOLLOW | MNT_DETACH) == 0) {

@@ -7,9 +7,7 @@
 
 #include <algorithm>
 #include <cctype>
-#include <cerrno>
 #include <csignal>
-#include <cstring>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <system_error>
@@ -20,6 +18,7 @@
 #include "machine/internal/commands.h"
 #include "machine/internal/data_volume.h"
 #include "machine/internal/disk.h"
+#include "machine/internal/fail.h"
 #include "machine/internal/life.h"
 #include "machine/internal/loop_device.h"
 #include "machine/internal/quick_file.h"
@@ -54,9 +53,7 @@ std::vector<std::string> devices_of(const Place& place, const host::Path& folder
 // "b 7:5 rw"
 std::string rule_of(const std::string& device) {
   struct stat info {};
-  if (::stat(device.c_str(), &info) != 0) {
-    throw Error(ErrorCode::io, fmt::format("there is no device {}: {}", device, std::strerror(errno)));
-  }
+  if (::stat(device.c_str(), &info) != 0) fail("there is no device", device);
   return fmt::format("b {}:{} rw", major(info.st_rdev), minor(info.st_rdev));
 }
 
@@ -168,9 +165,7 @@ host::Path make_instances_folder(const host::Path& region) {
   const host::Path folder = region / "instances";
   host::make_folders(folder, 0700);
   // One that an earlier version has made.
-  if (::chmod(folder.c_str(), 0700) != 0) {
-    throw Error(ErrorCode::io, fmt::format("cannot close {} to others: {}", folder.string(), std::strerror(errno)));
-  }
+  if (::chmod(folder.c_str(), 0700) != 0) fail("cannot close to others", folder);
   return folder;
 }
 

@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "host/clock.h"
+#include "machine/internal/fail.h"
 #include "machine/internal/quick_file.h"
 
 namespace kiln::machine {
@@ -24,7 +25,7 @@ constexpr Duration kClearPause{10};  // between looks whether the last one has c
 host::FileDescriptor configure(const host::Path& file, unsigned flags, std::string& device) {
   const bool read_only = (flags & static_cast<unsigned>(LO_FLAGS_READ_ONLY)) != 0;
   const host::FileDescriptor backing(::open(file.c_str(), (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC));
-  if (!backing) throw Error(ErrorCode::io, fmt::format("cannot open {}: {}", file.string(), std::strerror(errno)));
+  if (!backing) fail("cannot open", file);
   const host::FileDescriptor control(::open("/dev/loop-control", O_RDWR | O_CLOEXEC));
   if (!control) {
     throw Error(errno == EACCES || errno == EPERM ? ErrorCode::denied : ErrorCode::unsupported,
@@ -58,7 +59,7 @@ std::string backing_file(const host::Path& sysfs) {
 
 host::FileDescriptor open_device(const std::string& device, int flags) {
   host::FileDescriptor fd(::open(device.c_str(), flags | O_CLOEXEC));
-  if (!fd) throw Error(ErrorCode::io, fmt::format("cannot open {}: {}", device, std::strerror(errno)));
+  if (!fd) fail("cannot open", device);
   return fd;
 }
 
@@ -115,8 +116,7 @@ bool drop_loop_device(const host::Path& file, Duration patience) {
 }
 
 void resize_loop_device(const std::string& device) {
-  if (::ioctl(open_device(device, O_RDWR).get(), LOOP_SET_CAPACITY, 0) == 0) return;
-  throw Error(ErrorCode::io, fmt::format("cannot resize {}: {}", device, std::strerror(errno)));
+  if (::ioctl(open_device(device, O_RDWR).get(), LOOP_SET_CAPACITY, 0) != 0) fail("cannot resize", device);
 }
 
 }  // namespace kiln::machine

@@ -17,22 +17,13 @@
 #include <system_error>
 #include <thread>
 
-#include "base/error.h"
+#include "machine/internal/fail.h"
 
 namespace kiln::machine {
 namespace {
 
 constexpr const char* kFolder = "/run/netns";
 constexpr const char* kOurs = "/run/kiln/netns";  // there when it was Kiln that made kFolder a mount
-
-[[noreturn]] void fail(std::string_view what, const host::Path& path, int error) {
-  const bool denied = error == EPERM || error == EACCES;
-  throw Error(denied            ? ErrorCode::denied
-              : error == ENOENT ? ErrorCode::not_found
-                                : ErrorCode::io,
-              fmt::format("{} {}: {}", what, path.string(), std::strerror(error)),
-              denied ? "Run it as root (sudo)." : "");
-}
 
 // Whoever changes /run/netns itself holds the kernel's lock on that folder, as `ip netns` does too. One that was
 // removed meanwhile is made again.
@@ -41,9 +32,9 @@ host::FileDescriptor lock_folder() {
     host::make_folders(kFolder);
     host::FileDescriptor folder(::open(kFolder, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!folder && errno == ENOENT) continue;
-    if (!folder) fail("cannot open", kFolder, errno);
+    if (!folder) fail("cannot open", kFolder);
     while (::flock(folder.get(), LOCK_EX) != 0) {
-      if (errno != EINTR) fail("cannot lock", kFolder, errno);
+      if (errno != EINTR) fail("cannot lock", kFolder);
     }
     struct stat locked {};
     struct stat named {};
@@ -57,11 +48,11 @@ host::FileDescriptor lock_folder() {
 // As `ip netns` does: /run/netns is a mount of its own that other mount namespaces see the changes of. Under the lock.
 void share_folder() {
   if (::mount("", kFolder, "none", MS_SHARED | MS_REC, nullptr) == 0) return;
-  if (errno != EINVAL) fail("cannot share", kFolder, errno);
+  if (errno != EINVAL) fail("cannot share", kFolder);
   host::make_folders(host::Path(kOurs).parent_path());
   host::write_file(kOurs, "/run/netns was made a mount by Kiln\n");
-  if (::mount(kFolder, kFolder, "none", MS_BIND | MS_REC, nullptr) != 0) fail("cannot mount", kFolder, errno);
-  if (::mount("", kFolder, "none", MS_SHARED | MS_REC, nullptr) != 0) fail("cannot share", kFolder, errno);
+  if (::mount(kFolder, kFolder, "none", MS_BIND | MS_REC, nullptr) != 0) fail("cannot mount", kFolder);
+  if (::mount("", kFolder, "none", MS_SHARED | MS_REC, nullptr) != 0) fail("cannot share", kFolder);
 }
 
 void run_on_thread(const std::function<void()>& body) {
@@ -82,7 +73,7 @@ void loopback_up() {
   ifreq request{};
   std::strcpy(request.ifr_name, "lo");
   request.ifr_flags = IFF_UP | IFF_LOOPBACK | IFF_RUNNING;
-  if (!socket || ::ioctl(socket.get(), SIOCSIFFLAGS, &request) != 0) fail("cannot bring up lo in", kFolder, errno);
+  if (!socket || ::ioctl(socket.get(), SIOCSIFFLAGS, &request) != 0) fail("cannot bring up lo in", kFolder);
 }
 
 }  // namespace
@@ -106,13 +97,13 @@ void make_namespace(const std::string& name) {
     share_folder();
     // From here on the folder is not empty, and stays.
     const host::FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CREAT | O_CLOEXEC, 0444));
-    if (!file) fail("cannot make", path, errno);
+    if (!file) fail("cannot make", path);
   }
   run_on_thread([&] {
-    if (::unshare(CLONE_NEWNET) != 0) fail("cannot make the network namespace", path, errno);
+    if (::unshare(CLONE_NEWNET) != 0) fail("cannot make the network namespace", path);
     loopback_up();
     if (::mount("/proc/thread-self/ns/net", path.c_str(), "none", MS_BIND, nullptr) != 0) {
-      fail("cannot name the network namespace", path, errno);
+      fail("cannot name the network namespace", path);
     }
   });
 }
@@ -121,7 +112,7 @@ void remove_namespace(const std::string& name) {
   const host::Path path = namespace_path(name);
   while (::umount2(path.c_str(), MNT_DETACH) == 0) {
   }
-  if (::unlink(path.c_str()) != 0 && errno != ENOENT) fail("cannot remove", path, errno);
+  if (::unlink(path.c_str()) != 0 && errno != ENOENT) fail("cannot remove", path);
 }
 
 void unshare_namespaces() {
@@ -148,9 +139,9 @@ std::vector<std::string> namespaces_with_prefix(const std::string& prefix) {
 
 void run_in_namespace(const host::Path& path, const std::function<void()>& body) {
   host::FileDescriptor ns(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!ns) fail("cannot open the network namespace", path, errno);
+  if (!ns) fail("cannot open the network namespace", path);
   run_on_thread([&] {
-    if (::setns(ns.get(), CLONE_NEWNET) != 0) fail("cannot enter the network namespace", path, errno);
+    if (::setns(ns.get(), CLONE_NEWNET) != 0) fail("cannot enter the network namespace", path);
     body();
   });
 }
@@ -158,11 +149,11 @@ void run_in_namespace(const host::Path& path, const std::function<void()>& body)
 void run_in_mounts_of(pid_t process, const std::function<void()>& body) {
   const host::Path path = fmt::format("/proc/{}/ns/mnt", process);
   host::FileDescriptor ns(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!ns) fail("cannot open the mount namespace", path, errno);
+  if (!ns) fail("cannot open the mount namespace", path);
   run_on_thread([&] {
     // Threads that share a working directory with others may not change their mounts.
     if (::unshare(CLONE_FS) != 0 || ::setns(ns.get(), CLONE_NEWNS) != 0) {
-      fail("cannot enter the mount namespace", path, errno);
+      fail("cannot enter the mount namespace", path);
     }
     body();
   });

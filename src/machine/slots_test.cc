@@ -6,10 +6,12 @@
 
 #include <vector>
 
-#include "base/error.h"
+#include "base/testing/errors.h"
 
 namespace kiln::machine {
 namespace {
+
+using testing::failure;
 
 class Slots : public ::testing::Test {
  protected:
@@ -44,12 +46,8 @@ TEST_F(Slots, ARegionThatDiedGetsItsSlotAgainAndNobodyElseDoes) {
 
 TEST_F(Slots, TheOwnersLivingTwinIsRefused) {
   const Slot first = take("a");
-  try {
-    take("a");
-    FAIL() << "two control planes of one region";
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), ErrorCode::held);
-  }
+  const Error error = failure([&] { take("a"); });
+  EXPECT_EQ(error.code(), ErrorCode::held);
 }
 
 TEST_F(Slots, LeaveNoFileBehindOnceTheLastIsReleased) {
@@ -124,13 +122,9 @@ TEST_F(Slots, OnlyOneThatIsLeftCanBeTakenToRemoveIt) {
 TEST_F(Slots, AllTakenIsAnErrorThatSaysSo) {
   std::vector<Slot> all;
   for (int i = 0; i < kSlots; ++i) all.push_back(take("r" + std::to_string(i)));
-  try {
-    take("one more");
-    FAIL();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), ErrorCode::held);
-    EXPECT_NE(error.message().find("200"), std::string::npos);
-  }
+  const Error error = failure([&] { take("one more"); });
+  EXPECT_EQ(error.code(), ErrorCode::held);
+  EXPECT_NE(error.message().find("200"), std::string::npos);
 }
 
 TEST(LoopbackAddress, HasABound) {

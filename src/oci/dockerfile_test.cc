@@ -4,11 +4,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/testing/errors.h"
 namespace kiln::oci {
 namespace {
 
-using testing::HasSubstr;
-using testing::Not;
+using testing::failure;
+using ::testing::HasSubstr;
+using ::testing::Not;
 
 constexpr const char* kFile = R"(# a comment
 FROM oci:base:latest AS build
@@ -51,7 +53,7 @@ TEST(DockerfileTest, ARegistryThatDoesNotAnswerIsUnavailable) {
   EXPECT_EQ(error.code(), ErrorCode::unavailable);
 }
 
-class InputsTest : public testing::Test {
+class InputsTest : public ::testing::Test {
  protected:
   InputsTest() {
     host::make_folders(folder_.path() / "context/site");
@@ -92,13 +94,9 @@ TEST_F(InputsTest, ALayoutThatFromNamesIsOneOfThem) {
 TEST_F(InputsTest, MissingOnesAreNamed) {
   Dockerfile missing = dockerfile();
   missing.file = folder_.path() / "Dockerfile.prod";
-  try {
-    inputs_of(missing);
-    FAIL();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), ErrorCode::usage);
-    EXPECT_THAT(error.message(), HasSubstr("Dockerfile.prod"));
-  }
+  const Error error = failure([&] { inputs_of(missing); });
+  EXPECT_EQ(error.code(), ErrorCode::usage);
+  EXPECT_THAT(error.message(), HasSubstr("Dockerfile.prod"));
 }
 
 }  // namespace

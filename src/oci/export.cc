@@ -19,6 +19,7 @@
 
 #include "base/error.h"
 #include "base/time.h"
+#include "host/os_error.h"
 #include "host/pieces.h"
 #include "host/process.h"
 #include "oci/layout.h"
@@ -35,15 +36,6 @@ constexpr const char* kManifestType = "application/vnd.oci.image.manifest.v1+jso
 constexpr const char* kConfigType = "application/vnd.oci.image.config.v1+json";
 constexpr const char* kIndexType = "application/vnd.oci.image.index.v1+json";
 constexpr std::string_view kOpaqueAttribute = "trusted.overlay.opaque";
-
-Error failed(const char* attempted, const fs::path& path) {
-  const int code = errno;
-  const bool full = code == ENOSPC || code == EDQUOT;
-  return {full                              ? ErrorCode::disk_full
-          : code == EACCES || code == EPERM ? ErrorCode::denied
-                                            : ErrorCode::io,
-          fmt::format("{} {}: {}", attempted, path.string(), std::strerror(code)), full ? "free some space" : ""};
-}
 
 // What the archive's bytes go through: the tar is hashed, then packed by a filter of libarchive's (as a "raw" archive),
 // because the digest of both is needed.
@@ -77,10 +69,7 @@ class PackedFile {
   }
 
  private:
-  Error failure() const {
-    errno = archive_errno(packer_.get());
-    return failed("writing", file_);
-  }
+  Error failure() const { return host::os_error("writing " + file_.string(), archive_errno(packer_.get())); }
   void check(int status) const {
     if (status != ARCHIVE_OK) throw failure();
   }
@@ -132,7 +121,7 @@ class Packer {
   void add(const std::string& name) {
     const fs::path path = name.empty() ? folder_ : folder_ / name;
     struct stat info {};
-    if (::lstat(path.c_str(), &info) != 0) throw failed("reading", path);
+    if (::lstat(path.c_str(), &info) != 0) throw host::os_error("reading " + path.string(), errno);
     const std::string last = fs::path(name).filename().string();
     if (S_ISCHR(info.st_mode) && info.st_rdev == 0) return add_mark(beside(name, ".wh." + last));
     if (S_ISSOCK(info.st_mode)) return;  // tar has no sockets, and one without its listener is nothing

@@ -6,18 +6,19 @@
 
 #include <nlohmann/json.hpp>
 
-#include "base/error.h"
+#include "base/testing/errors.h"
 #include "oci/export.h"
 #include "oci/layout.h"
 
 namespace kiln::oci {
 namespace {
 
-using testing::HasSubstr;
+using testing::failure;
+using ::testing::HasSubstr;
 using Json = nlohmann::json;
 namespace fs = std::filesystem;
 
-class ImportTest : public testing::Test {
+class ImportTest : public ::testing::Test {
  protected:
   ImportTest() {
     host::make_folders(layout() / "blobs/sha256");
@@ -129,13 +130,9 @@ TEST_F(ImportTest, AnIndexThatHoldsItselfEnds) {
 TEST_F(ImportTest, AReferenceThatIsNotKnownSaysWhichAre) {
   store::Store store(folder_.path() / "store");
   for (const char* text : {"debian", "ftp:thing", "oci:"}) {
-    try {
-      import_oci(text, folder_.path(), store);
-      FAIL() << text;
-    } catch (const Error& error) {
-      EXPECT_EQ(error.code(), ErrorCode::usage);
-      EXPECT_THAT(error.next(), HasSubstr("oci:FOLDER[:TAG]"));
-    }
+    const Error error = failure([&] { import_oci(text, folder_.path(), store); });
+    EXPECT_EQ(error.code(), ErrorCode::usage);
+    EXPECT_THAT(error.next(), HasSubstr("oci:FOLDER[:TAG]"));
   }
 }
 
@@ -160,14 +157,10 @@ TEST_F(ImportTest, AContainerInAFileIsReadToo) {
 }
 
 TEST_F(ImportTest, WithoutAnInitThereIsAWayRound) {
-  try {
-    require_init(Imported{}, "app/Dockerfile");
-    FAIL();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), ErrorCode::usage);
-    EXPECT_THAT(error.message(), HasSubstr("app/Dockerfile has no init"));
-    EXPECT_THAT(error.next(), HasSubstr("systemd-sysv"));
-  }
+  const Error error = failure([&] { require_init(Imported{}, "app/Dockerfile"); });
+  EXPECT_EQ(error.code(), ErrorCode::usage);
+  EXPECT_THAT(error.message(), HasSubstr("app/Dockerfile has no init"));
+  EXPECT_THAT(error.next(), HasSubstr("systemd-sysv"));
 }
 
 }  // namespace

@@ -21,6 +21,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "host/os_error.h"
 #include "oci/locale.h"
 #include "oci/packed.h"
 #include "store/erofs.h"
@@ -39,15 +40,7 @@ Error refused(const std::string& entry, const std::string& why) {
           "nothing was imported; make the archive again without it"};
 }
 
-Error failed(const std::string& entry) {
-  const int code = errno;
-  const bool full = code == ENOSPC || code == EDQUOT;
-  return {full                              ? ErrorCode::disk_full
-          : code == EPERM || code == EACCES ? ErrorCode::denied
-                                            : ErrorCode::io,
-          fmt::format("unpacking '{}': {}", entry, std::strerror(code)),
-          full ? "free some space, or move KILN_HOME" : ""};
-}
+Error failed(const std::string& entry) { return host::os_error(fmt::format("unpacking '{}'", entry), errno); }
 
 // Folder and last part of a name: "usr/lib/a" is {"usr/lib", "a"}.
 std::pair<std::string, std::string> parted(const std::string& name) {

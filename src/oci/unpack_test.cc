@@ -10,16 +10,17 @@
 #include <functional>
 #include <memory>
 
-#include "base/error.h"
+#include "base/testing/errors.h"
 #include "oci/export.h"
 
 namespace kiln::oci {
 namespace {
 
-using testing::HasSubstr;
+using testing::failure;
+using ::testing::HasSubstr;
 namespace fs = std::filesystem;
 
-class UnpackTest : public testing::Test {
+class UnpackTest : public ::testing::Test {
  protected:
   UnpackTest() { fs::create_directory(root()); }
 
@@ -252,12 +253,10 @@ TEST_F(UnpackTest, TheContentsDigestIsThatOfTheTarHoweverItWasPacked) {
 
 TEST_F(UnpackTest, ItEndsWhenItIsCancelled) {
   write({{"one"}, {"two"}});
-  try {
+  const Error error = failure([&] {
     unpack(archive_path(), root(), {.owners = false, .cancelled = [&] { return fs::exists(root() / "one"); }});
-    FAIL();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), ErrorCode::cancelled);
-  }
+  });
+  EXPECT_EQ(error.code(), ErrorCode::cancelled);
   EXPECT_FALSE(fs::exists(root() / "two"));
 }
 

@@ -116,21 +116,6 @@ bool Client::put_manifest(const std::string& repository, const std::string& refe
   });
 }
 
-void Client::remove_manifest(const std::string& repository, const std::string& reference) {
-  with_context(fmt::format("removing {} from {}/{}", reference, registry(), repository), [&] {
-    Call call;
-    call.method = "DELETE";
-    call.url = manifest_url(repository, reference);
-    call.scopes = {{repository, "pull,delete"}};
-    const http::Response answer = session_.call(call);
-    if (answer.status == 405 || answer.status == 400) {
-      throw Error(ErrorCode::unsupported, fmt::format("{} removes nothing: {}", registry(), Session::said(answer)));
-    }
-    if (answer.status == 404) throw Error(ErrorCode::not_found, fmt::format("{} has no {}", registry(), reference));
-    if (answer.status != 202 && answer.status != 200) unexpected(registry(), "the removal", answer);
-  });
-}
-
 std::vector<std::string> Client::tags(const std::string& repository) {
   return with_context(fmt::format("listing the tags of {}/{}", registry(), repository), [&] {
     std::vector<std::string> tags;

@@ -49,8 +49,6 @@ class Client {
   std::optional<Digest> has_manifest(const std::string& repository, const std::string& reference);
   // True: the registry has noted its subject by itself; false: it has none, or the registry knows no referrers.
   bool put_manifest(const std::string& repository, const std::string& reference, const Manifest& manifest);
-  // Error(unsupported) where the registry does not allow it.
-  void remove_manifest(const std::string& repository, const std::string& reference);
 
   bool has_blob(const std::string& repository, const Digest& digest);
   // Into `file`, going on after what is in it already. After an Error(corrupt) the file is gone; after any other it

@@ -7,13 +7,14 @@
 
 #include <csignal>
 
-#include "base/error.h"
+#include "base/testing/errors.h"
 #include "registry/testing/fake_registry.h"
 
 namespace kiln::registry {
 namespace {
 
-using testing::HasSubstr;
+using testing::failure;
+using ::testing::HasSubstr;
 using Answer = FakeRegistry::Answer;
 
 std::string some_bytes(std::size_t count) {
@@ -23,7 +24,7 @@ std::string some_bytes(std::size_t count) {
   return bytes;
 }
 
-class ClientTest : public testing::Test {
+class ClientTest : public ::testing::Test {
  protected:
   static constexpr std::uint64_t kChunk = 1000;
 
@@ -46,15 +47,6 @@ class ClientTest : public testing::Test {
       if (request.method != "GET" || request.path.find("/blobs/sha256") == std::string::npos) return std::nullopt;
       return answer(request);
     };
-  }
-  Error failure(const std::function<void()>& act) {
-    try {
-      act();
-    } catch (const Error& error) {
-      return error;
-    }
-    ADD_FAILURE() << "no error";
-    return {ErrorCode::internal, ""};
   }
   Error fetch_failure(const store::Blob& what) {
     return failure([&] { client().fetch_blob("team/web", what, file(), {}); });
@@ -336,7 +328,7 @@ TEST_F(ClientTest, TagsComeInPages) {
     }
     return answer;
   };
-  EXPECT_THAT(client().tags("team/web"), testing::ElementsAre("1", "2", "3"));
+  EXPECT_THAT(client().tags("team/web"), ::testing::ElementsAre("1", "2", "3"));
 }
 
 TEST_F(ClientTest, PagesThatGoInACircleEnd) {
@@ -346,7 +338,7 @@ TEST_F(ClientTest, PagesThatGoInACircleEnd) {
     answer.headers.add("Link", "</v2/team/web/tags/list?n=1000>; rel=next");
     return answer;
   };
-  EXPECT_THAT(client().tags("team/web"), testing::ElementsAre("1"));
+  EXPECT_THAT(client().tags("team/web"), ::testing::ElementsAre("1"));
 }
 
 TEST_F(ClientTest, ATagThatLeadsElsewhereIsRefused) {
@@ -376,18 +368,6 @@ TEST_F(ClientTest, ReferrersAreFoundByTheApiAndByTheTag) {
     EXPECT_EQ(found[0].annotations, referrer.annotations);
     EXPECT_TRUE(fake.manifest("team/web", "sha256-" + subject.hex()));
   }
-}
-
-TEST_F(ClientTest, RemovesWhereThatIsAllowed) {
-  fake_.add_manifest("team/web", "1", "{}");
-  client().remove_manifest("team/web", sha256("{}").str());
-  EXPECT_EQ(failure([&] { client().remove_manifest("team/web", sha256("{}").str()); }).code(), ErrorCode::not_found);
-  fake_.script = [](const http::Request&) {
-    Answer answer;
-    answer.status = 405;
-    return answer;
-  };
-  EXPECT_EQ(failure([&] { client().remove_manifest("team/web", "1"); }).code(), ErrorCode::unsupported);
 }
 
 }  // namespace

@@ -7,15 +7,16 @@
 #include <map>
 
 #include "base/encoding.h"
-#include "base/error.h"
+#include "base/testing/errors.h"
 #include "host/file.h"
 
 namespace kiln::registry {
 namespace {
 
-using testing::HasSubstr;
+using testing::failure;
+using ::testing::HasSubstr;
 
-class CredentialsTest : public testing::Test {
+class CredentialsTest : public ::testing::Test {
  protected:
   void write(const std::string& name, const std::string& content, unsigned mode = 0600) {
     host::make_folders((folder_.path() / name).parent_path());
@@ -74,13 +75,9 @@ TEST_F(CredentialsTest, AFileThatCannotBeReadIsAnErrorThatNamesIt) {
        {"", "{", "[]", R"({"auths":{"a.b":{"auth":"%%%"}}})", R"({"auths":{"a.b":{"auth":"YQ=="}}})",
         R"({"credHelpers":{"a.b":"../../bin/sh"}})"}) {
     write(".docker/config.json", content);
-    try {
-      find("a.b");
-      ADD_FAILURE() << content;
-    } catch (const Error& error) {
-      EXPECT_EQ(error.code(), ErrorCode::usage) << content;
-      EXPECT_THAT(error.what(), HasSubstr(".docker/config.json"));
-    }
+    const Error error = failure([&] { find("a.b"); });
+    EXPECT_EQ(error.code(), ErrorCode::usage) << content;
+    EXPECT_THAT(error.what(), HasSubstr(".docker/config.json"));
   }
 }
 
@@ -94,13 +91,9 @@ TEST_F(CredentialsTest, AHelperIsAskedAndItsFailureIsOurs) {
         0755);
   EXPECT_EQ(find("a.b")->user, "helped");
   EXPECT_EQ(find("a.b")->password, "s");
-  try {
-    find("c.d");
-    ADD_FAILURE();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), ErrorCode::denied);
-    EXPECT_THAT(error.what(), HasSubstr("no such"));
-  }
+  const Error error = failure([&] { find("c.d"); });
+  EXPECT_EQ(error.code(), ErrorCode::denied);
+  EXPECT_THAT(error.what(), HasSubstr("no such"));
   write("docker-credential-kiln-test", "#!/bin/sh\necho '{\"Username\":\"<token>\",\"Secret\":\"t\"}'\n", 0755);
   EXPECT_EQ(find("a.b")->identity_token, "t");
   ::setenv("PATH", path.c_str(), 1);

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "host/os_error.h"
 #include "registry/client.h"
 #include "registry/header_values.h"
 
@@ -17,9 +18,9 @@ namespace {
 constexpr int kTriesWithoutProgress = 6;  // as Session's; a try that brings bytes begins the count anew
 
 Error io_error(const host::Path& file, int code) {
-  const bool full = code == ENOSPC || code == EDQUOT;
-  return {full ? ErrorCode::disk_full : ErrorCode::io, fmt::format("{}: {}", file.string(), std::strerror(code)),
-          full ? "Make room and say the same again: what has come is kept." : ""};
+  const Error error = host::os_error("keeping " + file.string(), code);
+  if (error.code() != ErrorCode::disk_full) return error;
+  return {error.code(), error.message(), "Make room and say the same again: what has come is kept."};
 }
 
 }  // namespace

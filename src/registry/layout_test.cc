@@ -4,13 +4,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "base/error.h"
+#include "base/testing/errors.h"
 #include "registry/testing/fake_registry.h"
 
 namespace kiln::registry {
 namespace {
 
-class LayoutTest : public testing::Test {
+using testing::failure;
+
+class LayoutTest : public ::testing::Test {
  protected:
   Digest bake(const std::string& content) {
     store::ImageConfig config;
@@ -24,15 +26,6 @@ class LayoutTest : public testing::Test {
     connect.plain_http = true;
     connect.env = [](const char*) { return std::nullopt; };
     return {fake_.name(), connect, clock_, random_, 1000};
-  }
-  Error failure(const std::function<void()>& act) {
-    try {
-      act();
-    } catch (const Error& error) {
-      return error;
-    }
-    ADD_FAILURE() << "no error";
-    return {ErrorCode::internal, ""};
   }
 
   host::SimulatedClock clock_{Time(Duration(1'700'000'000'000))};
@@ -58,7 +51,7 @@ TEST_F(LayoutTest, AnImageGoesOutAndComesInWithAllThatIsSaidAboutIt) {
   const Digest image = bake("layer");
   const Digest sbom = here_.add_artifact(image, "test/sbom", {{here_.put("sbom"), 4, "text/plain", {}}}, {});
   const Moved out = push(here_, image, at("web-1"), {});
-  EXPECT_THAT(out.referrers, testing::ElementsAre(sbom));
+  EXPECT_THAT(out.referrers, ::testing::ElementsAre(sbom));
   EXPECT_EQ(push(here_, image, at("web-1"), {}).tally.bytes_moved, 0u);
   const Moved in = pull(at("web-1"), there_, {});
   EXPECT_EQ(in.digest, image);
@@ -76,10 +69,10 @@ TEST_F(LayoutTest, ANameMovesToTheImageThatWasWrittenLast) {
   EXPECT_EQ(pull(at("latest"), there_, {}).digest, second);
   const Error two = failure([&] { pull(at(""), there_, {}); });
   EXPECT_EQ(two.code(), ErrorCode::usage);
-  EXPECT_THAT(two.message(), testing::HasSubstr("holds 2 images"));
+  EXPECT_THAT(two.message(), ::testing::HasSubstr("holds 2 images"));
   const Error none = failure([&] { pull(at("web"), there_, {}); });
   EXPECT_EQ(none.code(), ErrorCode::not_found);
-  EXPECT_THAT(none.next(), testing::HasSubstr("latest"));
+  EXPECT_THAT(none.next(), ::testing::HasSubstr("latest"));
 }
 
 TEST_F(LayoutTest, FromAFolderToARegistryAndBack) {

@@ -4,13 +4,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "base/error.h"
+#include "base/testing/errors.h"
 #include "registry/testing/fake_registry.h"
 
 namespace kiln::registry {
 namespace {
 
-using testing::HasSubstr;
+using testing::failure;
+using ::testing::HasSubstr;
 using Answer = FakeRegistry::Answer;
 
 Answer status(int code, const std::string& body = "") {
@@ -25,7 +26,7 @@ Answer with_header(Answer answer, const std::string& name, const std::string& va
   return answer;
 }
 
-class SessionTest : public testing::Test {
+class SessionTest : public ::testing::Test {
  protected:
   Connect connect(bool plain = true) {
     Connect connect;
@@ -43,15 +44,6 @@ class SessionTest : public testing::Test {
     call.url = url;
     call.scopes = {{"a", "pull"}};
     return call;
-  }
-  Error failure(const std::function<void()>& act) {
-    try {
-      act();
-    } catch (const Error& error) {
-      return error;
-    }
-    ADD_FAILURE() << "no error";
-    return {ErrorCode::internal, ""};
   }
   void log_in() {
     env_ = {{"KILN_REGISTRY_HOST", fake_.name()}, {"KILN_REGISTRY_USER", "ana"}, {"KILN_REGISTRY_PASSWORD", "pw"}};

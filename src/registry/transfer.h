@@ -25,7 +25,6 @@ struct Tally {
   std::size_t blobs_there = 0;
   std::size_t blobs_mounted = 0;  // taken from another repository by the registry itself
   std::size_t blobs_moved = 0;
-  std::size_t manifests_moved = 0;
 };
 
 struct Options {

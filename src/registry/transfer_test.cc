@@ -4,15 +4,16 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "base/error.h"
+#include "base/testing/errors.h"
 #include "registry/testing/fake_registry.h"
 
 namespace kiln::registry {
 namespace {
 
+using testing::failure;
 using Answer = FakeRegistry::Answer;
 
-class TransferTest : public testing::Test {
+class TransferTest : public ::testing::Test {
  protected:
   static Connect connect() {
     Connect connect;
@@ -35,15 +36,6 @@ class TransferTest : public testing::Test {
   }
   Digest say(store::Store& store, const Digest& subject, const std::string& what) {
     return store.add_artifact(subject, "test/" + what, {blob(store, what, "text/plain")}, {{"said", what}});
-  }
-  Error failure(const std::function<void()>& act) {
-    try {
-      act();
-    } catch (const Error& error) {
-      return error;
-    }
-    ADD_FAILURE() << "no error";
-    return {ErrorCode::internal, ""};
   }
   static void expect_nothing_half(const store::Store& store) {
     EXPECT_TRUE(store.images().empty());
@@ -72,11 +64,11 @@ TEST_F(TransferTest, AnImageAndAllThatIsSaidAboutItTravelUnchanged) {
     Client client = this->client(fake);
     const Moved pushed = push(here_, image, client, at(fake, "team/web:1"), {});
     EXPECT_EQ(pushed.digest, image);
-    EXPECT_THAT(pushed.referrers, testing::ElementsAre(sbom, signature));
+    EXPECT_THAT(pushed.referrers, ::testing::ElementsAre(sbom, signature));
     EXPECT_EQ(fake.manifest("team/web", "sha256-" + image.hex()).has_value(), !api);
     const Moved pulled = pull(client, at(fake, "team/web:1"), target, {});
     EXPECT_EQ(pulled.digest, image);
-    EXPECT_THAT(target.images(), testing::ElementsAre(image));
+    EXPECT_THAT(target.images(), ::testing::ElementsAre(image));
     EXPECT_EQ(target.image(image).config, here_.image(image).config);
     target.verify(target.image(image));
     ASSERT_EQ(target.artifacts_of(image).size(), 1U);
@@ -108,7 +100,7 @@ TEST_F(TransferTest, ArtifactsThatShallNotGoStay) {
   Options options;
   options.goes = [](const store::Artifact& artifact) { return artifact.artifact_type != "test/private"; };
   Client client = this->client(fake_);
-  EXPECT_THAT(push(here_, image, client, at(fake_, "team/web:1"), options).referrers, testing::ElementsAre(sbom));
+  EXPECT_THAT(push(here_, image, client, at(fake_, "team/web:1"), options).referrers, ::testing::ElementsAre(sbom));
 }
 
 TEST_F(TransferTest, AnotherTagOfTheSameImageIsOneManifest) {
@@ -138,7 +130,7 @@ TEST_F(TransferTest, AMirrorLeavesNothingOnThisMachine) {
   push(here_, image, from, at(fake_, "team/web:1"), {});
   const Moved moved = mirror(from, at(fake_, "team/web:1"), to, at(other, "copy/web:1"), there_, {});
   EXPECT_EQ(moved.digest, image);
-  EXPECT_THAT(moved.referrers, testing::ElementsAre(sbom));
+  EXPECT_THAT(moved.referrers, ::testing::ElementsAre(sbom));
   EXPECT_EQ(other.manifest("copy/web", "1"), here_.read(image));
   EXPECT_TRUE(other.manifest("copy/web", sbom.str()));
   EXPECT_TRUE(host::list_folder(there_.folder() / "blobs" / "sha256").empty());
@@ -186,7 +178,7 @@ TEST_F(TransferTest, ARegistryThatLiesLeavesNothingHalfInTheStore) {
   };
   const Error error = failure([&] { pull(client, at(fake_, "team/web:1"), there_, {}); });
   EXPECT_EQ(error.code(), ErrorCode::corrupt);
-  EXPECT_THAT(error.what(), testing::HasSubstr(layer));
+  EXPECT_THAT(error.what(), ::testing::HasSubstr(layer));
   expect_nothing_half(there_);
 }
 

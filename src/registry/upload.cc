@@ -10,6 +10,7 @@
 #include "base/encoding.h"
 #include "base/error.h"
 #include "base/text.h"
+#include "host/os_error.h"
 #include "registry/client.h"
 #include "registry/header_values.h"
 
@@ -26,10 +27,7 @@ struct Client::Sending {
   Sending(const std::string& where, const Upload& what, const OnBytes& counts)
       : repository(where), upload(what), on_bytes(counts) {
     fd = host::FileDescriptor(::open(upload.file.c_str(), O_RDONLY | O_CLOEXEC));
-    if (!fd) {
-      throw Error(errno == ENOENT ? ErrorCode::not_found : ErrorCode::io,
-                  fmt::format("{}: {}", upload.file.string(), std::strerror(errno)));
-    }
+    if (!fd) throw host::os_error("reading " + upload.file.string(), errno);
   }
   std::uint64_t size() const { return upload.blob.size_bytes; }
   // Shows `bytes` of the blob as sent, whether that is more than before or less.
@@ -51,10 +49,9 @@ struct Client::Sending {
     streams.read = [this, first, end](std::uint64_t at, char* into, std::size_t most) {
       const std::uint64_t left = end - first - at;
       const ssize_t got = ::pread(fd.get(), into, std::min<std::uint64_t>(most, left), static_cast<off_t>(first + at));
-      if (got < 0 || (got == 0 && left > 0)) {
-        throw Error(
-            got < 0 ? ErrorCode::io : ErrorCode::corrupt,
-            fmt::format("{}: {}", upload.file.string(), got < 0 ? std::strerror(errno) : "shorter than it should be"));
+      if (got < 0) throw host::os_error("reading " + upload.file.string(), errno);
+      if (got == 0 && left > 0) {
+        throw Error(ErrorCode::corrupt, fmt::format("{}: shorter than it should be", upload.file.string()));
       }
       show(std::max(shown, first + at + static_cast<std::uint64_t>(got)));
       return static_cast<std::size_t>(got);

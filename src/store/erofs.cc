@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "host/mounts.h"
+#include "host/os_error.h"
 #include "host/process.h"
 
 namespace kiln::store {
@@ -32,13 +33,8 @@ void fix_build_time(const host::Path& file) {
   for (std::size_t i = 0; i < 8; ++i) time[i] = static_cast<unsigned char>(kLayerEpochSeconds >> (8 * i));
   const host::FileDescriptor fd(::open(file.c_str(), O_WRONLY | O_CLOEXEC));
   if (!fd || ::pwrite(fd.get(), time.data(), time.size(), kBuildTimeOffset) != static_cast<ssize_t>(time.size())) {
-    throw Error(ErrorCode::io, fmt::format("writing {}: {}", file.string(), std::strerror(errno)));
+    throw host::os_error("writing " + file.string(), errno);
   }
-}
-
-Error failed(const char* attempted, const host::Path& path) {
-  const int code = errno;
-  return {ErrorCode::io, fmt::format("{} {}: {}", attempted, path.string(), std::strerror(code))};
 }
 
 }  // namespace
@@ -72,12 +68,13 @@ void remove_overlay_notes(const host::Path& path) {
   std::array<char, 1 << 16> names;
   const ssize_t size = ::llistxattr(path.c_str(), names.data(), names.size());
   if (size < 0 && errno == ENOTSUP) return;
-  if (size < 0) throw failed("reading the attributes of", path);
+  if (size < 0) throw host::os_error("reading the attributes of " + path.string(), errno);
   for (std::string_view rest(names.data(), static_cast<std::size_t>(size)); !rest.empty();) {
     const std::string name(rest.substr(0, rest.find('\0')));
     rest.remove_prefix(name.size() + 1);
     if (!name.starts_with("trusted.overlay.") || name == "trusted.overlay.opaque") continue;
-    if (::lremovexattr(path.c_str(), name.c_str()) != 0) throw failed("removing an attribute of", path);
+    if (::lremovexattr(path.c_str(), name.c_str()) != 0)
+      throw host::os_error("removing an attribute of " + path.string(), errno);
   }
 }
 

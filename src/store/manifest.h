@@ -1,4 +1,5 @@
-// Manifest: an OCI image manifest and its config, as bytes and as values. Private to this room.
+// Manifest: an OCI image manifest and its config, and the index of a layout, as bytes and as values. For whoever reads
+// or writes a layout beside Store: the registry, and commands that ask what index.json names.
 //
 // OCI image specification 1.1 (manifest with artifactType),
 // https://github.com/opencontainers/image-spec/blob/main/manifest.md. Writing is deterministic: keys sorted, no white

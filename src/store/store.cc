@@ -20,6 +20,7 @@
 #include "base/error.h"
 #include "host/clock.h"
 #include "host/lock.h"
+#include "host/os_error.h"
 #include "host/pieces.h"
 #include "host/process.h"
 #include "store/manifest.h"
@@ -37,7 +38,7 @@ struct Stamp {
 
 Stamp stamp_of(int fd, const host::Path& path) {
   struct stat info {};
-  if (::fstat(fd, &info) != 0) throw Error(ErrorCode::io, fmt::format("{}: {}", path.string(), std::strerror(errno)));
+  if (::fstat(fd, &info) != 0) throw host::os_error("reading " + path.string(), errno);
   return {fmt::format("{} {} {} {}.{:09} {}.{:09}", info.st_dev, info.st_ino, info.st_size, info.st_mtim.tv_sec,
                       info.st_mtim.tv_nsec, info.st_ctim.tv_sec, info.st_ctim.tv_nsec),
           static_cast<std::uint64_t>(info.st_size)};
@@ -50,8 +51,7 @@ host::FileDescriptor open_blob(const host::Path& path, const std::string& name) 
     throw Error(ErrorCode::not_found, fmt::format("the store has no blob {} ({})", name, path.string()),
                 "bake the image again: kiln bake");
   }
-  throw Error(errno == EACCES ? ErrorCode::denied : ErrorCode::io,
-              fmt::format("{}: {}", path.string(), std::strerror(errno)));
+  throw host::os_error("reading " + path.string(), errno);
 }
 
 Error altered(const host::Path& path, const Digest& wanted, const Digest& found) {
@@ -119,18 +119,15 @@ Blob Store::put_file(const host::Path& file, std::string media_type) {
     const host::FileDescriptor fd = open_blob(file, file.filename().string());
     blob.size_bytes = stamp_of(fd.get(), file).size_bytes;
     blob.digest = host::digest_of_file(fd.get(), file);
-    if (::fchmod(fd.get(), 0444) != 0 || ::fsync(fd.get()) != 0) {
-      const int code = errno;
-      throw Error(code == ENOSPC || code == EDQUOT ? ErrorCode::disk_full : ErrorCode::io,
-                  fmt::format("{}: {}", file.string(), std::strerror(code)));
-    }
+    if (::fchmod(fd.get(), 0444) != 0 || ::fsync(fd.get()) != 0)
+      throw host::os_error("writing " + file.string(), errno);
   }
   // The same content may be there already; replacing it also heals a blob that was altered.
   std::error_code error;
   std::filesystem::rename(file, path_of(blob.digest), error);
-  if (error)
-    throw Error(ErrorCode::io,
-                fmt::format("{} to {}: {}", file.string(), path_of(blob.digest).string(), error.message()));
+  if (error) {
+    throw host::os_error(fmt::format("renaming {} to {}", file.string(), path_of(blob.digest).string()), error.value());
+  }
   host::fsync_folder(path_of(blob.digest).parent_path());
   return blob;
 }

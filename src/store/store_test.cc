@@ -13,26 +13,19 @@
 #include <fstream>
 #include <thread>
 
-#include "base/error.h"
+#include "base/testing/errors.h"
 #include "store/manifest.h"
 
 namespace kiln::store {
 namespace {
 
-using testing::ElementsAre;
-using testing::HasSubstr;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 namespace fs = std::filesystem;
 
-ErrorCode code_of(const std::function<void()>& act) {
-  try {
-    act();
-  } catch (const Error& error) {
-    return error.code();
-  }
-  return ErrorCode::internal;
-}
+ErrorCode code_of(const std::function<void()>& act) { return testing::failure(act).code(); }
 
-class StoreTest : public testing::Test {
+class StoreTest : public ::testing::Test {
  protected:
   Blob layer(const std::string& content) {
     const auto work = store_.temporary();
@@ -197,7 +190,7 @@ TEST_F(ArtifactsTest, AreFoundByTheirSubjectAndAreNoImages) {
   EXPECT_EQ(found[0].artifact_type, "application/vnd.ours");
   EXPECT_EQ(found[0].annotations, (std::map<std::string, std::string>{{"made", "today"}}));
   EXPECT_EQ(found[0].blobs, blobs);
-  EXPECT_THAT(again.images(), testing::UnorderedElementsAre(image_, other));
+  EXPECT_THAT(again.images(), ::testing::UnorderedElementsAre(image_, other));
   EXPECT_TRUE(again.artifacts_of(ours).empty());
 }
 
@@ -268,7 +261,7 @@ TEST_F(ArtifactsTest, ANameIsTheNewestImages) {
     if (entry.blob.annotations == name) named.push_back(entry.blob.digest);
   }
   EXPECT_THAT(named, ElementsAre(second));
-  EXPECT_THAT(all, testing::Contains(first)) << "it is still kept";
+  EXPECT_THAT(all, ::testing::Contains(first)) << "it is still kept";
 }
 
 TEST_F(ArtifactsTest, AProcessThatIsKilledWhileItAddsLeavesAWholeIndex) {

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -10,18 +11,16 @@
 #include "catalog/catalog.h"
 #include "cli/command.h"
 #include "cli/parser.h"
+#include "store/manifest.h"
 
 namespace kiln::cli {
 namespace {
 
 // Images of containers are named in the store's index only.
 std::optional<Digest> named_in_store(const store::Store& store, const std::string& name) {
-  const nlohmann::json index = nlohmann::json::parse(host::read_file(store.folder() / "index.json"));
-  for (const nlohmann::json& entry : index.at("manifests")) {
-    const auto annotations = entry.find("annotations");
-    if (annotations == entry.end()) continue;
-    if (annotations->value("org.opencontainers.image.ref.name", std::string()) == name)
-      return Digest::parse(entry.at("digest").get<std::string>());
+  for (const store::IndexEntry& entry : store::read_index(host::read_file(store.folder() / "index.json"))) {
+    const auto said = entry.blob.annotations.find(store::kRefNameAnnotation);
+    if (said != entry.blob.annotations.end() && said->second == name) return entry.blob.digest;
   }
   return std::nullopt;
 }

@@ -14,6 +14,7 @@
 #include "cli/proofs.h"
 #include "cli/registry_words.h"
 #include "registry/layout.h"
+#include "store/manifest.h"
 #include "store/sweep.h"
 
 namespace kiln::cli {
@@ -23,8 +24,9 @@ using nlohmann::json;
 
 std::set<Digest> named_in(const store::Store& store) {
   std::set<Digest> named;
-  const json index = json::parse(host::read_file(store.folder() / "index.json"));
-  for (const json& entry : index.at("manifests")) named.insert(Digest::parse(entry.at("digest").get<std::string>()));
+  for (const store::IndexEntry& entry : store::read_index(host::read_file(store.folder() / "index.json"))) {
+    named.insert(entry.blob.digest);
+  }
   return named;
 }
 

@@ -4,13 +4,13 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "base/error.h"
 #include "base/text.h"
 #include "catalog/gc.h"
 #include "cli/command.h"
 #include "cli/contents.h"
 #include "cli/parser.h"
 #include "cli/places.h"
+#include "ledger/body.h"
 #include "store/store.h"
 
 namespace kiln::cli {
@@ -48,14 +48,15 @@ json acts_of(ledger::Ledger& ledger, const catalog::Image& image) {
   query.limit = 0;
   json acts = json::array();
   for (const ledger::Entry& entry : ledger.read(query)) {
-    const json body = json::parse(entry.body);
-    if (body.value("digest", "") != image.digest.str()) continue;
-    json act = {{"when", format_iso8601(entry.time)}, {"by", entry.actor}, {"what", entry.kind}};
-    for (const char* key :
-         {"version", "channel", "from", "why", "step", "ami", "account", "region", "passed", "key", "reference"}) {
-      if (body.contains(key)) act[key] = body[key];
-    }
-    acts.push_back(act);
+    ledger::read_body(entry, [&](const json& body) {
+      if (body.value("digest", "") != image.digest.str()) return;
+      json act = {{"when", format_iso8601(entry.time)}, {"by", entry.actor}, {"what", entry.kind}};
+      for (const char* key :
+           {"version", "channel", "from", "why", "step", "ami", "account", "region", "passed", "key", "reference"}) {
+        if (body.contains(key)) act[key] = body[key];
+      }
+      acts.push_back(act);
+    });
   }
   return acts;
 }

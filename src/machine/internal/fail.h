@@ -7,8 +7,8 @@
 
 namespace kiln::machine {
 
-// Throws what `errno` says: Error(disk_full), Error(denied), else Error(io). Never Error(not_found), which is what
-// callers are told of a machine or a volume that is not there.
+// Throws what `errno` says, as host::os_error, but never Error(not_found): that is what callers are told of a machine
+// or a volume that is not there.
 [[noreturn]] void fail(std::string_view what, const host::Path& path);
 
 }  // namespace kiln::machine

@@ -231,10 +231,6 @@ class FakeRegistry {
     }
     const auto found = manifests_[repository].find(reference);
     if (found == manifests_[repository].end()) return plain(404);
-    if (request.method == "DELETE") {
-      manifests_[repository].erase(found);
-      return plain(202);
-    }
     Answer answer;
     answer.body = found->second.bytes;
     answer.headers.add("Content-Type", found->second.type);
