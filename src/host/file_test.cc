@@ -1,11 +1,47 @@
 // Files: durable writes, removal, errors by code.
 #include "host/file.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <cstdio>
+
 #include "base/error.h"
+
+namespace {
+
+// What is asked of the disk, in order, while one of these lives; each sync fails with `sync_error` when that is not 0.
+struct Disk {
+  Disk() { watched = this; }
+  ~Disk() { watched = nullptr; }
+  Disk(const Disk&) = delete;
+  Disk& operator=(const Disk&) = delete;
+  std::vector<std::string> calls;
+  int sync_error = 0;
+  static inline Disk* watched = nullptr;
+};
+
+}  // namespace
+
+// In place of the C library's, for this program.
+extern "C" int fsync(int fd) {
+  if (Disk::watched != nullptr) {
+    Disk::watched->calls.push_back("sync " +
+                                   std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(fd)).string());
+    errno = Disk::watched->sync_error;
+    if (errno != 0) return -1;
+  }
+  return static_cast<int>(::syscall(SYS_fsync, fd));
+}
+
+extern "C" int rename(const char* from, const char* to) noexcept {
+  if (Disk::watched != nullptr) Disk::watched->calls.push_back(std::string("rename ") + from + " to " + to);
+  return ::renameat(AT_FDCWD, from, AT_FDCWD, to);
+}
 
 namespace kiln::host {
 
@@ -21,16 +57,35 @@ TEST(WriteFile, ReplacesWholeAndLeavesNoTemporaryFile) {
   EXPECT_EQ(info.st_mode & 0777, 0600u);
 }
 
-TEST(WriteFile, ToAFullDiskSaysSo) {
-  // /dev/full refuses each write with ENOSPC; a link to it inside /dev cannot be replaced, so the code is tested
-  // directly.
+TEST(WriteFile, IsOnTheDiskBeforeItHasItsNameAndTheNameBeforeItReturns) {
+  const TemporaryFolder folder("kiln-test-");
+  const std::string path = folder.path() / "a";
+  Disk disk;
+  write_file(path, "one");
+  ASSERT_EQ(disk.calls.size(), 3U);
+  const std::string temporary = disk.calls[0].substr(5);
+  EXPECT_NE(temporary, path);
+  EXPECT_EQ(disk.calls[0], "sync " + temporary);
+  EXPECT_EQ(disk.calls[1], "rename " + temporary + " to " + path);
+  EXPECT_EQ(disk.calls[2], "sync " + folder.path().string());
+}
+
+TEST(WriteFile, ToAFullDiskSaysSoAndKeepsWhatWasThere) {
+  const TemporaryFolder folder("kiln-test-");
+  const Path path = folder.path() / "a";
+  write_file(path, "one");
   try {
-    write_file("/proc/self/nothing/here", "x");
+    Disk disk;
+    disk.sync_error = ENOSPC;
+    write_file(path, "two");
     FAIL() << "it must throw";
   } catch (const Error& error) {
-    EXPECT_NE(error.code(), ErrorCode::internal);
-    EXPECT_NE(error.message().find("/proc/self/nothing/here"), std::string::npos);
+    EXPECT_EQ(error.code(), ErrorCode::disk_full);
+    EXPECT_NE(error.message().find(path.string()), std::string::npos);
+    EXPECT_NE(error.next().find("Free some space"), std::string::npos);
   }
+  EXPECT_EQ(read_file(path), "one");
+  EXPECT_EQ(list_folder(folder.path()), std::vector<std::string>{"a"}) << "the temporary file is left";
 }
 
 TEST(ReadFile, OfAMissingFileIsNotFoundAndNamesIt) {

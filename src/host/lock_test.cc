@@ -6,9 +6,9 @@
 
 #include <atomic>
 #include <thread>
-#include <vector>
 
 #include "base/error.h"
+#include "host/testing/lock_waiters.h"
 
 namespace kiln::host {
 
@@ -29,24 +29,25 @@ TEST(FileLock, SecondTakerIsToldWhoHoldsItAndSinceWhen) {
   EXPECT_EQ(FileLock::holder(path)->what, "kiln deploy web");
 }
 
+// Who waited for the file that is removed gets a lock on a file without a name, while somebody else has made another.
 TEST(FileLock, ThatIsRemovedHasOneHolderStill) {
-  TemporaryFolder folder("kiln-test-");
-  Path path = folder.path() / "lock";
-  std::atomic<int> inside = 0;
-  std::atomic<bool> together = false;
-  std::vector<std::thread> threads;
-  for (int i = 0; i < 4; ++i) {
-    threads.emplace_back([&] {
-      for (int turn = 0; turn < 200; ++turn) {
-        FileLock held = FileLock::wait(path, "x", Time{});
-        if (++inside != 1) together = true;
-        --inside;
-        held.remove();
-      }
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-  EXPECT_FALSE(together);
+  const TemporaryFolder folder("kiln-test-");
+  const Path path = folder.path() / "lock";
+  std::optional<FileLock> first = FileLock::take(path, "first", Time{});
+  std::atomic<bool> over = false;
+  std::thread waiter([&] {
+    FileLock::wait(path, "second", Time{}).remove();
+    over = true;
+  });
+  EXPECT_TRUE(testing::until_somebody_waits_for(path, over));
+  // The two halves of remove(), and the third comes between them.
+  std::filesystem::remove(path);
+  std::optional<FileLock> third = FileLock::try_take(path, "third", Time{});
+  EXPECT_TRUE(third.has_value());
+  first.reset();
+  EXPECT_TRUE(testing::until_somebody_waits_for(path, over)) << "the second and the third both hold it";
+  third.reset();
+  waiter.join();
   EXPECT_FALSE(std::filesystem::exists(path));
 }
 

@@ -4,12 +4,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <nlohmann/json.hpp>
 #include <thread>
 
 #include "base/testing/errors.h"
 #include "host/database.h"
+#include "host/lock.h"
 #include "host/random.h"
+#include "host/testing/lock_waiters.h"
 #include "ledger/body.h"
 
 namespace kiln::ledger {
@@ -128,6 +131,25 @@ TEST_F(LedgerTest, SeveralWritersMakeOneChain) {
   EXPECT_TRUE(result.ok());
   EXPECT_EQ(result.entries, 40);
   EXPECT_EQ(open().verify(open().head()).problems.size(), 0u);
+}
+
+// Else the writer that comes second could write head.json first, and it would lag behind what both were told is kept.
+TEST_F(LedgerTest, WritesHeadAndEntryOneWriterAtATime) {
+  Ledger ledger = open();
+  const host::Path path = folder_.path() / "ledger" / "append.lock";
+  std::atomic<bool> over = false;
+  std::thread writer;
+  {
+    const auto held = host::FileLock::take(path, "a test", clock_.now());
+    writer = std::thread([&] {
+      open().append("a", "s", json::object());
+      over = true;
+    });
+    EXPECT_TRUE(host::testing::until_somebody_waits_for(path, over)) << "it did not wait for the other writer";
+    EXPECT_EQ(ledger.head().sequence, 0);
+  }
+  writer.join();
+  EXPECT_EQ(ledger.head().sequence, 1);
 }
 
 TEST_F(LedgerTest, TellsItsListenerOnceTheEntryIsDurable) {

@@ -18,8 +18,8 @@ namespace kiln::packer {
 
 // Elements and bytes that all values of one template may have together.
 inline constexpr std::size_t kBudget = std::size_t{8} << 20;
-// What each step costs beside what it makes.
-inline constexpr std::size_t kStepCost = 8;
+// What each step costs beside what it makes: about the memory of a Value.
+inline constexpr std::size_t kStepCost = 64;
 
 struct HostFile {
   std::string content;

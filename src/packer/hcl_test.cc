@@ -1,6 +1,7 @@
 // HCL2: syntax and functions, one expression at a time.
 #include "packer/hcl.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -125,8 +126,13 @@ TEST(Hcl, NothingGrowsWithoutBound) {
   std::string doubled = "\"xxxxxxxxxxxxxxxx\"";
   for (int i = 0; i < 30; ++i) doubled = "replace(" + doubled + ", \"x\", \"xxxxxxxx\")";
   EXPECT_THAT(failure(doubled), HasSubstr("too l"));
-  EXPECT_THAT(failure("[for a in range(1000) : [for b in range(1000) : [for c in range(1000) : c]]]"),
+  EXPECT_THAT(failure("[for a in range(1000) : [for b in range(1000) : \"" + std::string(1000, 'x') + "\"]]"),
               HasSubstr("too large"));
+  // Nor what is thrown away again, and steps that make next to nothing.
+  const std::string discarded = "[for a in range(1000) : length([for b in range(1000) : {}])]";
+  EXPECT_THAT(failure(fmt::format(fmt::runtime(discarded), "\"" + std::string(1000, 'x') + "\"")),
+              HasSubstr("the template's values become too large"));
+  EXPECT_THAT(failure(fmt::format(fmt::runtime(discarded), "b")), HasSubstr("the template's values become too large"));
 }
 
 TEST(Functions, OfTexts) {

@@ -4,6 +4,8 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
 
@@ -92,9 +94,12 @@ TEST_F(SweepTest, FreesWhatOnlyTheGoneImageNeeds) {
 
 TEST_F(SweepTest, WhatIsYoungStays) {
   const Digest gone = image("web", {"one"});
+  store_.put("nobody's");
+  EXPECT_EQ(run({gone}, false).bytes, 0u);
   const Swept swept = run({gone});
   EXPECT_EQ(swept.bytes, 0u);
   EXPECT_GT(swept.young_bytes, 0u);
+  EXPECT_TRUE(store_.has(sha256("nobody's")));
   EXPECT_TRUE(store_.has(sha256("one")));
   // Named still: a bake beside the sweep may just have made it again.
   EXPECT_EQ(store_.images(), std::vector<Digest>{gone});
@@ -129,7 +134,13 @@ TEST_F(SweepTest, ALeaseCountsAsLongAsItsProcessLives) {
     EXPECT_EQ(leases(store_).at(0).image, digest);
   }
   EXPECT_TRUE(leases(store_).empty());
-  host::make_folders(folder_.path() / "store/leases" / ("999999999.1-" + digest.hex() + "-XXXXXX"));
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const Lease lease(store_, digest, "kiln push web@1");
+    ::_exit(0);  // without destructors, as kill -9
+  }
+  ASSERT_EQ(::waitpid(child, nullptr, 0), child);
+  ASSERT_EQ(host::list_folder(folder_.path() / "store/leases").size(), 1U);
   EXPECT_TRUE(leases(store_).empty());
   EXPECT_TRUE(host::list_folder(folder_.path() / "store/leases").empty());
 }
