@@ -368,7 +368,7 @@ TEST_F(Building, AVolumeOfTheBuilderBecomesTheImage) {
   aws.then_ok<ec2::StopInstances>({});
   is("stopped");
   has_volume();
-  ec2::CreateSnapshotResult snapshot;
+  ec2::Snapshot snapshot;
   snapshot.snapshot_id = "snap-1";
   aws.then_ok<ec2::CreateSnapshot>(snapshot);
   ec2::DescribeSnapshotsResult snapshots;
