@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "builder/disk.h"
 #include "builder/internal/instance.h"
+#include "builder/internal/surrogate.h"
 #include "builder/internal/words.h"
 #include "builder/orders.h"
 #include "fleet/names.h"
@@ -112,6 +113,15 @@ bool close_run(Site& site, const catalog::Catalog& catalog, const OpenRun& run, 
   return true;
 }
 
+// As Packer: of the volumes of the builder, which is stopped.
+std::string image_of_volumes(Instance& builder, const spec::Surrogate& surrogate, const std::string& name,
+                             const std::map<std::string, std::string>& tags) {
+  std::map<std::string, std::string> snapshots;
+  for (const std::string& device : snapshot_devices(surrogate))
+    snapshots[device] = builder.create_snapshot(device, tags);
+  return builder.register_image(registration(surrogate, snapshots), name, tags);
+}
+
 }  // namespace
 
 std::string begin_run(Site& site, const std::string& app, const std::map<std::string, std::string>& details) {
@@ -124,16 +134,20 @@ std::string begin_run(Site& site, const std::string& app, const std::map<std::st
 
 Result bake_in_instance(Site& site, const Request& request) {
   refuse_taken_version(site, request);
-  const std::vector<Order> orders = orders_of(request.app, request.folder);
+  const std::vector<Order> orders = orders_of(request.app, request.folder, request.surrogate == nullptr);
   Result result;
   describe_steps(request, orders, result);
   result.base = base_ami(site, request.app);
   result.run = begin_run(site, request.app.name,
                          {{"version", request.version}, {"base", result.base}, {"environment", request.environment}});
   Instance builder(site, Role::builder, request.app.name, result.run, request.instance);
-  builder.launch(result.base);
+  const spec::Surrogate* surrogate = request.surrogate;
+  builder.launch(result.base,
+                 surrogate != nullptr ? launch_mappings(*surrogate) : std::vector<wire::ec2::BlockDeviceMapping>{});
   run_orders(site, request, builder, orders);
-  result.disk = builder.read(disk_question(), "kiln: read what is on the disk");
+  const std::string question =
+      surrogate != nullptr ? volume_question(builder.volume_at(surrogate->source), surrogate->source) : disk_question();
+  result.disk = builder.read(question, "kiln: read what is on the disk");
   builder.stop();
   result.tags = {{std::string(fleet::kTagApp), request.app.name},
                  {std::string(fleet::kTagVersion), request.version},
@@ -142,7 +156,9 @@ Result bake_in_instance(Site& site, const Request& request) {
                  {"kiln:recipe", result.recipe.str()},
                  {"Name", fmt::format("{} {}", request.app.name, request.version)}};
   if (const std::string commit = bake::git_commit(request.folder); !commit.empty()) result.tags["kiln:commit"] = commit;
-  result.ami = builder.create_image(fmt::format("{}-{}", request.app.name, request.version), result.tags);
+  const std::string name = fmt::format("{}-{}", request.app.name, request.version);
+  result.ami = surrogate != nullptr ? image_of_volumes(builder, *surrogate, name, result.tags)
+                                    : builder.create_image(name, result.tags);
   const Snapshot snapshot = snapshot_of(site.client, result.ami);
   result.snapshot = snapshot.id;
   result.size_bytes = snapshot.size_bytes;

@@ -23,6 +23,7 @@
 #include "ledger/ledger.h"
 #include "machine/machine.h"
 #include "spec/app.h"
+#include "spec/surrogate.h"
 
 namespace kiln::aws {
 class Client;
@@ -72,6 +73,7 @@ struct Request {
   std::string version;      // must be free
   InstanceOptions instance{};
   std::function<void(const Progress&)> on_progress{};
+  const spec::Surrogate* surrogate = nullptr;  // the image is a volume that the steps fill; null: the builder's disk
 };
 
 struct Result {

@@ -228,7 +228,9 @@ class Building : public testing::Test {
     bases = images;
   }
 
-  Result bake(const spec::App& app) { return bake_in_instance(site, {app, folder.path(), "local", "1.0.0", {}, {}}); }
+  Result bake(const spec::App& app, const spec::Surrogate* surrogate = nullptr) {
+    return bake_in_instance(site, {app, folder.path(), "local", "1.0.0", {}, {}, surrogate});
+  }
 
   void launches() {
     ec2::CreateSecurityGroupResult group;
@@ -343,6 +345,71 @@ TEST_F(Building, AnInstanceIsLaunchedAskedStoppedAndImaged) {
   EXPECT_THAT(aws.requests[2].body, HasSubstr("InstanceInitiatedShutdownBehavior=terminate"));
   EXPECT_THAT(aws.requests[2].body, HasSubstr(run));
   EXPECT_THAT(aws.requests[2].body, Not(HasSubstr("KeyName")));
+}
+
+TEST_F(Building, AVolumeOfTheBuilderBecomesTheImage) {
+  spec::Surrogate surrogate;
+  surrogate.launched = {{.device = "/dev/xvdf", .size_gib = 3}};
+  surrogate.source = "/dev/xvdf";
+  surrogate.root = {.device = "/dev/xvda"};
+  const auto has_volume = [&] {
+    ec2::DescribeInstancesResult result;
+    auto& instance = result.reservations.emplace_back().instances.emplace_back();
+    auto& mapping = instance.block_device_mappings.emplace_back();
+    mapping.device_name = "/dev/xvdf";
+    mapping.ebs.emplace().volume_id = "vol-1";
+    aws.then_ok<ec2::DescribeInstances>(result);
+  };
+  aws.then_ok<ec2::DescribeImages>(bases);
+  launches();
+  for (int i = 0; i < 2; ++i) runs("Success", 0);
+  has_volume();
+  reads("the volume");
+  aws.then_ok<ec2::StopInstances>({});
+  is("stopped");
+  has_volume();
+  ec2::Snapshot snapshot;
+  snapshot.snapshot_id = "snap-1";
+  aws.then_ok<ec2::CreateSnapshot>(snapshot);
+  ec2::DescribeSnapshotsResult snapshots;
+  snapshots.snapshots.resize(1);
+  for (const char* state : {"pending", "completed"}) {
+    snapshots.snapshots[0].state = state;
+    aws.then_ok<ec2::DescribeSnapshots>(snapshots);
+  }
+  ec2::RegisterImageResult registered;
+  registered.image_id = "ami-made";
+  aws.then_ok<ec2::RegisterImage>(registered);
+  ec2::DescribeImagesResult made;
+  auto& image = made.images.emplace_back();
+  image.image_id = "ami-made";
+  image.root_device_name = "/dev/xvda";
+  for (const char* device : {"/dev/xvdb", "/dev/xvda"}) {
+    auto& mapping = image.block_device_mappings.emplace_back();
+    mapping.device_name = device;
+    mapping.ebs.emplace().snapshot_id = device == std::string("/dev/xvda") ? "snap-1" : "snap-other";
+  }
+  for (const char* state : {"pending", "available", "available"}) {
+    image.state = state;
+    aws.then_ok<ec2::DescribeImages>(made);
+  }
+  snapshots.snapshots[0].volume_size = 3;
+  aws.then_ok<ec2::DescribeSnapshots>(snapshots);
+  const Result result = bake(app_of("    - run: make-root /dev/xvdf\n"), &surrogate);
+  EXPECT_EQ(result.ami, "ami-made");
+  EXPECT_EQ(result.disk, "the volume");
+  EXPECT_EQ(result.snapshot, "snap-1");
+  EXPECT_THAT(aws.requests[2].body, HasSubstr("BlockDeviceMapping.1.DeviceName=%2Fdev%2Fxvdf"));
+  const auto sent = [&](const std::string& action) {
+    for (const auto& request : aws.requests) {
+      if (request.body.find("Action=" + action) != std::string::npos) return request.body;
+    }
+    return "no " + action;
+  };
+  EXPECT_THAT(sent("CreateSnapshot"), HasSubstr(result.run)) << "a sweep finds it";
+  EXPECT_THAT(sent("RegisterImage"), HasSubstr(result.run));
+  EXPECT_THAT(sent("RegisterImage"), HasSubstr("SnapshotId=snap-1"));
+  EXPECT_THAT(sent("RegisterImage"), HasSubstr("Name=web-1.0.0"));
 }
 
 TEST_F(Building, AStepThatFailsIsQuotedAndTheRunStaysToBeSwept) {

@@ -110,13 +110,14 @@ std::string Instance::make_group() {
   return str(site_.client.call<ec2::CreateSecurityGroup>(request).group_id);
 }
 
-void Instance::launch(const std::string& ami) {
+void Instance::launch(const std::string& ami, const std::vector<ec2::BlockDeviceMapping>& volumes) {
   const std::string group = make_group();
   ec2::RunInstancesRequest request;
   request.image_id = ami;
   request.instance_type = options_.type;
   request.min_count = request.max_count = 1;
   request.security_group_ids = {group};
+  request.block_device_mappings = volumes;
   if (!options_.subnet.empty()) request.subnet_id = options_.subnet;
   request.instance_initiated_shutdown_behavior = "terminate";
   request.client_token = group_name(role_, run_);
@@ -298,6 +299,58 @@ std::string Instance::create_image(const std::string& name, const std::map<std::
   request.description = fmt::format("{}, baked by Kiln in {}", name, id_);
   request.tag_specifications = {tagged("image", all), tagged("snapshot", all)};
   const std::string ami = str(site_.client.call<ec2::CreateImage>(request).image_id);
+  wait_until_available(ami);
+  return ami;
+}
+
+std::string Instance::register_image(ec2::RegisterImageRequest request, const std::string& name,
+                                     const std::map<std::string, std::string>& tags) {
+  std::map<std::string, std::string> all = tags;
+  all[std::string(kTagBuilder)] = run_;
+  request.name = ami_name(name);
+  request.description = fmt::format("{}, baked by Kiln on a volume of {}", name, id_);
+  request.tag_specifications = {tagged("image", all)};
+  const std::string ami = str(site_.client.call<ec2::RegisterImage>(request).image_id);
+  wait_until_available(ami);
+  return ami;
+}
+
+std::string Instance::volume_at(const std::string& device) const {
+  const auto found = describe(site_.client, id_);
+  for (const auto& mapping : found ? found->block_device_mappings : std::vector<ec2::InstanceBlockDeviceMapping>{}) {
+    if (str(mapping.device_name) == device && mapping.ebs) return str(mapping.ebs->volume_id);
+  }
+  throw Error(ErrorCode::io, fmt::format("the builder {} has no volume at {}", id_, device));
+}
+
+std::string Instance::create_snapshot(const std::string& device, const std::map<std::string, std::string>& tags) {
+  std::map<std::string, std::string> all = tags;
+  all[std::string(kTagBuilder)] = run_;
+  ec2::CreateSnapshotRequest request;
+  request.volume_id = volume_at(device);
+  request.description = fmt::format("{} of {}, by Kiln", device, id_);
+  request.tag_specifications = {tagged("snapshot", all)};
+  const std::string id = str(site_.client.call<ec2::CreateSnapshot>(request).snapshot_id);
+  aws::Wait wait;
+  wait.what = fmt::format("{} of {} to be completed", id, device);
+  wait.budget = kAvailable;
+  wait.cancelled = options_.cancelled;
+  aws::wait_until(site_.clock, wait, [&] {
+    ec2::DescribeSnapshotsRequest asked;
+    asked.filters = {filter("snapshot-id", {id})};
+    aws::Seen seen;
+    for (const auto& snapshot : site_.client.call<ec2::DescribeSnapshots>(asked).snapshots) {
+      seen.state = str(snapshot.state);
+      if (seen.state == "error")
+        throw Error(ErrorCode::io, fmt::format("the snapshot {} has failed: {}", id, str(snapshot.state_message)));
+    }
+    seen.done = seen.state == "completed";
+    return seen;
+  });
+  return id;
+}
+
+void Instance::wait_until_available(const std::string& ami) {
   if (options_.on_note) options_.on_note(fmt::format("{} is being made", ami));
   aws::Wait wait;
   wait.what = ami + " to be available";
@@ -317,7 +370,6 @@ std::string Instance::create_image(const std::string& name, const std::map<std::
     seen.done = seen.state == "available";
     return seen;
   });
-  return ami;
 }
 
 Snapshot snapshot_of(aws::Client& client, const std::string& ami) {
@@ -326,7 +378,8 @@ Snapshot snapshot_of(aws::Client& client, const std::string& ami) {
   Snapshot snapshot;
   for (const auto& image : client.call<ec2::DescribeImages>(request).images) {
     for (const auto& device : image.block_device_mappings) {
-      if (device.ebs && device.ebs->snapshot_id && snapshot.id.empty()) snapshot.id = *device.ebs->snapshot_id;
+      const bool root = !image.root_device_name || device.device_name == image.root_device_name;
+      if (root && device.ebs && device.ebs->snapshot_id && snapshot.id.empty()) snapshot.id = *device.ebs->snapshot_id;
     }
   }
   if (snapshot.id.empty()) return snapshot;

@@ -253,7 +253,7 @@ Order own(std::string text, const std::string& lines) {
 
 }  // namespace
 
-std::vector<Order> orders_of(const spec::App& app, const host::Path& folder) {
+std::vector<Order> orders_of(const spec::App& app, const host::Path& folder, bool own_disk) {
   const auto lock = bake::read_lock_file(folder);
   const bool installs = std::ranges::any_of(
       app.image.steps, [](const spec::Step& step) { return std::holds_alternative<spec::PackagesStep>(step.action); });
@@ -267,7 +267,7 @@ std::vector<Order> orders_of(const spec::App& app, const host::Path& folder) {
       throw app.source.error(step.where, error.message(), error.next());
     }
   }
-  orders.push_back(own("remove what is this instance's own", kEnd));
+  if (own_disk) orders.push_back(own("remove what is this instance's own", kEnd));
   return orders;
 }
 

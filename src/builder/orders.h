@@ -22,8 +22,8 @@ struct Order {
   const spec::Step* step = nullptr;  // none: what every bake begins and ends with
 };
 
-// In their order, with what is done before the first and after the last. Reads the app's files of copy steps, the keys
-// of its repositories and its kiln.lock. `app` must outlive them.
-std::vector<Order> orders_of(const spec::App& app, const host::Path& folder);
+// In their order, with what is done before the first and, when the builder's own disk is the image, after the last.
+// Reads the app's files of copy steps, the keys of its repositories and its kiln.lock. `app` must outlive them.
+std::vector<Order> orders_of(const spec::App& app, const host::Path& folder, bool own_disk = true);
 
 }  // namespace kiln::builder

@@ -118,11 +118,19 @@ class Removal {
     for (const auto& snapshot : client_.call<ec2::DescribeSnapshots>(request).snapshots) {
       ec2::DeleteSnapshotRequest removal;
       removal.snapshot_id = snapshot.snapshot_id;
-      try {
-        client_.call<ec2::DeleteSnapshot>(removal);
-      } catch (const aws::AwsError& error) {
-        if (!is_gone(error)) throw;
-      }
+      aws::Wait wait;
+      wait.what = str(snapshot.snapshot_id) + " to be deleted";
+      wait.budget = kGone;
+      aws::wait_until(clock_, wait, [&] {
+        try {
+          client_.call<ec2::DeleteSnapshot>(removal);
+        } catch (const aws::AwsError& error) {
+          // It is being made, or read into an AMI that is no more.
+          if (error.aws_code() == "IncorrectState") return aws::Seen{false, "in use"};
+          if (!is_gone(error)) throw;
+        }
+        return aws::Seen{true, "deleted"};
+      });
       removed_.push_back("snapshot " + str(snapshot.snapshot_id));
     }
   }

@@ -115,10 +115,15 @@ class InstanceBakery {
   builder::Request request() {
     started_ = context_.clock.now();
     version_ = bake::resolve_version(recipe_.app, context_.folder, started_);
-    builder::Request request{recipe_.app, context_.folder, environment_.name, version_, instance(), {}};
+    builder::Request request{recipe_.app, context_.folder, environment_.name, version_, instance(), {}, surrogate()};
     if (!asked_.json)
       request.on_progress = [verbose = asked_.verbose](const builder::Progress& p) { talk_about(p, verbose); };
     return request;
+  }
+
+  const spec::Surrogate* surrogate() const {
+    if (!recipe_.packer || !recipe_.packer->build().surrogate) return nullptr;
+    return &*recipe_.packer->build().surrogate;
   }
 
   TrialRequest trial_request() const { return {version_, digest_, asked_.json, asked_.keep}; }

@@ -15,9 +15,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Mounts of a running system; what is below them on a disk is what it was before they were mounted.
-constexpr const char* kNoDisk[] = {"dev", "proc", "run", "sys", "tmp"};
-
 // Sockets mean nothing without the process that listens, and overlayfs's notes nothing beside another machine's layers.
 // Returns the bytes of its files, holes and all.
 std::uintmax_t clean(const fs::path& path) {
@@ -32,6 +29,23 @@ std::uintmax_t clean(const fs::path& path) {
 }
 
 }  // namespace
+
+void remove_what_is_mounted(const host::Path& tree) {
+  for (const char* name : kNoDisk) {
+    if (fs::symlink_status(tree / name).type() == fs::file_type::directory) host::remove_tree(tree / name);
+  }
+}
+
+store::Blob put_layer(store::Store& store, const host::Path& work, const host::Path& tree, std::uint64_t bytes_most) {
+  // A layer has no holes, and a file of nothing but holes may be larger than the host's disk.
+  if (clean(tree) > bytes_most) {
+    throw Error(ErrorCode::unsupported,
+                fmt::format("its files have more bytes, with their holes, than its disk of {} GiB", bytes_most >> 30),
+                "Remove the files that are mostly holes");
+  }
+  store::make_erofs(tree, work / "layer.erofs");
+  return store.put_file(work / "layer.erofs", std::string(store::kErofsLayerType));
+}
 
 Digest capture_disk(store::Store& store, const host::Path& folder, const Spec& spec, bool running) {
   if (spec.image.layers.size() >= kLayersMost) {
@@ -49,22 +63,12 @@ Digest capture_disk(store::Store& store, const host::Path& folder, const Spec& s
     // Owners, modes, times, links, attributes, device nodes, holes.
     host::run_checked({"cp", "--archive", (folder / "disk/upper/.").string(), tree.string()});
   }
-  for (const char* name : kNoDisk) {
-    if (fs::symlink_status(tree / name).type() == fs::file_type::directory) host::remove_tree(tree / name);
-  }
-  // A layer has no holes, and a file of nothing but holes may be larger than the host's disk.
-  if (clean(tree) > spec.disk_gib << 30) {
-    throw Error(ErrorCode::unsupported,
-                fmt::format("the files of {} have more bytes, with their holes, than its disk of {} GiB", spec.id,
-                            spec.disk_gib),
-                "Remove the files that are mostly holes");
-  }
+  remove_what_is_mounted(tree);
   if (fs::is_empty(tree)) return spec.image.digest;
-  store::make_erofs(tree, work->path() / "layer.erofs");
   store::ImageConfig config = spec.image.config;
   config.history.push_back("captured from " + spec.id);
   std::vector<store::Blob> layers = spec.image.layers;
-  layers.push_back(store.put_file(work->path() / "layer.erofs", std::string(store::kErofsLayerType)));
+  layers.push_back(put_layer(store, work->path(), tree, spec.disk_gib << 30));
   return store.add_image(config, layers);
 }
 

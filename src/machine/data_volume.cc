@@ -84,9 +84,9 @@ void DataVolumes::make(const std::string& id, std::uint64_t gib, const std::stri
     if (!std::filesystem::exists(file(origin))) {
       throw Error(ErrorCode::not_found, fmt::format("there is no volume {} to copy", origin));
     }
-    // Through the device goes what the file may not have yet.
+    // Through the device goes what the file may not have yet. A snapshot that is being read has one for reading only.
     if (const std::string bound = device(origin); !bound.empty()) {
-      const host::FileDescriptor open(::open(bound.c_str(), O_RDWR | O_CLOEXEC));
+      const host::FileDescriptor open(::open(bound.c_str(), O_RDONLY | O_CLOEXEC));
       if (!open || ::fsync(open.get()) != 0) fail("cannot write out", bound);
     }
     copy_sparse(file(origin), fresh);

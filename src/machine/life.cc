@@ -220,6 +220,14 @@ host::ProcessRef start_machine(const Place& place, Layers& layers, const Spec& s
   return spawn_supervisor(place, spec, std::move(command), cgroups);
 }
 
+Error start_error(const host::Path& folder, const std::string& what) {
+  const std::string tail = last_lines(trim(read_quick_file(folder / "console.log").value_or("")), 8);
+  Error error(ErrorCode::io, fmt::format("{}{}{}", what, tail.empty() ? "" : ": ", tail),
+              "Look at the image: it must hold an init (Debian: the package systemd-sysv).");
+  error.add_context(fmt::format("starting machine {}", folder.filename().string()));
+  return error;
+}
+
 void make_volume_of(const Place& place, const std::string& id, std::uint64_t gib, const std::string& origin,
                     const std::string& machine) {
   const auto init = machine.empty() ? std::nullopt : init_of(place.folder(machine));

@@ -22,7 +22,7 @@ namespace {
 constexpr int kLoopTries = 64;       // others on this host may take the device that the kernel has just named as free
 constexpr Duration kClearPause{10};  // between looks whether the last one has closed a device
 
-host::FileDescriptor configure(const host::Path& file, unsigned flags, std::string& device) {
+host::FileDescriptor configure(const host::Path& file, unsigned flags, std::string& device, const Extent& part = {}) {
   const bool read_only = (flags & static_cast<unsigned>(LO_FLAGS_READ_ONLY)) != 0;
   const host::FileDescriptor backing(::open(file.c_str(), (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC));
   if (!backing) fail("cannot open", file);
@@ -41,6 +41,8 @@ host::FileDescriptor configure(const host::Path& file, unsigned flags, std::stri
     loop_config config{};
     config.fd = static_cast<std::uint32_t>(backing.get());
     config.info.lo_flags = flags;
+    config.info.lo_offset = part.offset;
+    config.info.lo_sizelimit = part.size;
     if (::ioctl(loop.get(), LOOP_CONFIGURE, &config) == 0) return loop;
     if (errno != EBUSY) break;
   }
@@ -65,8 +67,9 @@ host::FileDescriptor open_device(const std::string& device, int flags) {
 
 }  // namespace
 
-host::FileDescriptor loop_device(const host::Path& file, bool read_only, std::string& device) {
-  return configure(file, LO_FLAGS_AUTOCLEAR | (read_only ? static_cast<unsigned>(LO_FLAGS_READ_ONLY) : 0u), device);
+host::FileDescriptor loop_device(const host::Path& file, bool read_only, std::string& device, const Extent& part) {
+  const unsigned flags = LO_FLAGS_AUTOCLEAR | (read_only ? static_cast<unsigned>(LO_FLAGS_READ_ONLY) : 0u);
+  return configure(file, flags, device, part);
 }
 
 std::string keep_loop_device(const host::Path& file) {

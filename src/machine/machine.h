@@ -141,6 +141,9 @@ class Machines {
   virtual void attach_volume(const std::string& id, const VolumeAt& at, Done done) = 0;
   // Error(conflict) while its guest has it mounted or open: then ask again.
   virtual void detach_volume(const std::string& id, const std::string& volume, Done done) = 0;
+  // Makes an image of the root file system that a volume holds, whole or in a partition, in the store. Of one that no
+  // machine has, and not while it is removed. Error(invalid) for a volume that holds none.
+  virtual void image_of_volume(const std::string& id, const store::ImageConfig& config, Captured done) = 0;
   // After `adopt`: removes every volume but these.
   virtual void keep_volumes(const std::vector<std::string>& ids) = 0;
 

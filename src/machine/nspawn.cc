@@ -17,6 +17,7 @@
 #include "machine/internal/life.h"
 #include "machine/internal/quick_file.h"
 #include "machine/internal/volume.h"
+#include "machine/internal/volume_root.h"
 #include "machine/layers.h"
 #include "machine/namespaces.h"
 #include "machine/slots.h"
@@ -120,7 +121,6 @@ struct NspawnMachines::Box : std::enable_shared_from_this<Box> {
   void watch();
   void look();
   void look_at(Machine& machine);
-  Error start_error(const Machine& machine, const std::string& what) const;
 
   host::Loop& loop;
   store::Store& store;
@@ -206,15 +206,6 @@ void NspawnMachines::Box::fail_start(Machine& machine, std::exception_ptr failur
       });
 }
 
-Error NspawnMachines::Box::start_error(const Machine& machine, const std::string& what) const {
-  const std::string console = read_quick_file(place.folder(machine.spec.id) / "console.log").value_or("");
-  const std::string tail = last_lines(trim(console), 8);
-  Error error(ErrorCode::io, fmt::format("{}{}{}", what, tail.empty() ? "" : ": ", tail),
-              "Look at the image: it must hold an init (Debian: the package systemd-sysv).");
-  error.add_context(fmt::format("starting machine {}", machine.spec.id));
-  return error;
-}
-
 // ---- ending
 
 void NspawnMachines::Box::ask(Machine& machine, Duration deadline) {
@@ -233,8 +224,8 @@ void NspawnMachines::Box::ended(Machine& machine) {
   if (machine.terminating) return remove(machine, nullptr);
   if (machine.act == Act::launch || machine.act == Act::start) {
     const std::string reason = status && !status->ended.empty() ? status->ended : "its supervisor was killed";
-    return fail_start(machine,
-                      std::make_exception_ptr(start_error(machine, "it ended before its init ran: " + reason)));
+    return fail_start(
+        machine, std::make_exception_ptr(start_error(place.folder(id), "it ended before its init ran: " + reason)));
   }
   const bool asked = machine.act == Act::stop;
   const std::string reason = status && !status->ended.empty() ? status->ended : "its supervisor was killed";
@@ -496,6 +487,14 @@ void NspawnMachines::detach_volume(const std::string& id, const std::string& vol
         if (!failure) std::erase_if(then.spec.volumes, [&](const VolumeAt& at) { return at.volume == volume; });
         done(failure);
       });
+}
+
+void NspawnMachines::image_of_volume(const std::string& id, const store::ImageConfig& config, Captured done) {
+  auto image = std::make_shared<Digest>();
+  const auto work = [self = box_, id, config, image](const std::string&) {
+    *image = capture_volume(self->store, self->place.volumes().file(id), config);
+  };
+  box_->volume_step(id, work, [image, done = std::move(done)](auto failure) { done(failure, *image); });
 }
 
 void NspawnMachines::keep_volumes(const std::vector<std::string>& ids) {

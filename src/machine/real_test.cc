@@ -36,7 +36,7 @@ int control_plane(const std::vector<std::string>& arguments) {
 }
 
 TEST_F(RealMachines, BootServeAndLeaveNothing) {
-  const Spec one = spec(10);
+  Spec one = spec(10);
   one.files = {{"/etc/nginx/note", "laid over it"}, {"/etc/nowhere/note", "left out"}};
   apply({port(one, {http_from("172.31.0.0/16")})});
   const Duration began = wall().uptime();

@@ -447,6 +447,13 @@ void SimulatedMachines::detach_volume(const std::string& id, const std::string& 
   box_->on_volume(box_->known(id).spec.id, detach, done);
 }
 
+void SimulatedMachines::image_of_volume(const std::string& id, const store::ImageConfig&, Captured done) {
+  auto image = std::make_shared<Digest>();
+  box_->on_volume(
+      "", [&volumes = box_->volumes, id, image] { *image = volumes.root(id); },
+      [image, done = std::move(done)](std::exception_ptr failure) { done(failure, *image); });
+}
+
 void SimulatedMachines::keep_volumes(const std::vector<std::string>& ids) { box_->volumes.keep(ids); }
 
 SimulatedVolumes& SimulatedMachines::volumes() { return box_->volumes; }

@@ -74,6 +74,8 @@ class SimulatedMachines final : public Machines {
   void remove_volume(const std::string& id, Done done) override;
   void attach_volume(const std::string& id, const VolumeAt& at, Done done) override;
   void detach_volume(const std::string& id, const std::string& volume, Done done) override;
+  // Of a volume whose content is the digest of one.
+  void image_of_volume(const std::string& id, const store::ImageConfig& config, Captured done) override;
   void keep_volumes(const std::vector<std::string>& ids) override;
   State state(const std::string& id) const override;
   std::string console(const std::string& id) const override;

@@ -58,6 +58,14 @@ void SimulatedVolumes::detach(const std::string& id) {
   at(id).machine.clear();
 }
 
+Digest SimulatedVolumes::root(const std::string& id) {
+  fail_if_told();
+  const Volume& volume = at(id);
+  KILN_ASSERT(volume.machine.empty(), "what a machine may write is not read");
+  if (volume.content.empty()) throw Error(ErrorCode::invalid, "it holds no file system");
+  return Digest::parse(volume.content);
+}
+
 void SimulatedVolumes::keep(const std::vector<std::string>& ids) {
   std::erase_if(volumes_,
                 [&](const auto& entry) { return std::find(ids.begin(), ids.end(), entry.first) == ids.end(); });

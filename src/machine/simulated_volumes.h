@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/digest.h"
 #include "base/time.h"
 
 namespace kiln::machine {
@@ -15,7 +16,7 @@ class SimulatedVolumes {
  public:
   struct Volume {
     std::uint64_t gib = 0;
-    std::string content;   // a test writes it, and copies have it
+    std::string content;   // a test writes it, and copies have it; of one with a root file system the image's digest
     std::string machine;   // which has it; empty: none
     bool mounted = false;  // in its guest, until a test says otherwise or the machine ends
   };
@@ -32,6 +33,7 @@ class SimulatedVolumes {
   void remove(const std::string& id);
   void attach(const std::string& machine, const std::string& id);
   void detach(const std::string& id);
+  Digest root(const std::string& id);
   void keep(const std::vector<std::string>& ids);
 
   std::string machine_of(const std::string& id) const;  // empty: none has it

@@ -41,6 +41,18 @@ class RealVolumes : public RealMachines {
     }));
     return inside(one, "systemd-run --quiet --wait --pipe sh -c '" + script + "' 2>&1").out;
   }
+  std::pair<std::string, Digest> image_of(const std::string& id) {
+    store::ImageConfig config;
+    config.read_only_root = false;
+    Digest image;
+    const std::string failure = call([&](NspawnMachines& machines, Done done) {
+      machines.image_of_volume(id, config, [&image, done](std::exception_ptr why, const Digest& made) {
+        image = made;
+        done(why);
+      });
+    });
+    return {failure, image};
+  }
   std::map<host::Path, std::string> bound() const { return loop_devices(state()); }
   bool is_bound(const std::string& id) const { return bound().contains(DataVolumes(state()).file(id)); }
 };
@@ -194,6 +206,89 @@ TEST_F(RealVolumes, WhatADeadControlPlaneHasLeftIsFoundAndGivenBack) {
   EXPECT_THAT(host::list_folder(state() / "ebs"), ElementsAre("vol-1", "vol-2"))
       << "a stopped region keeps its volumes";
   make_machines();
+}
+
+TEST_F(RealVolumes, ARootThatAGuestHasMadeOnAVolumeBoots) {
+  ASSERT_EQ(make("vol-1", 1), "");
+  Spec one = spec(10);
+  one.image = shared_->writable_image;
+  one.volumes = {{"vol-1", "/dev/sdf"}};
+  ASSERT_EQ(launch(one), "");
+  ASSERT_EQ(as_guest(one,
+                     "mkfs.ext4 -q /dev/sdf && mkdir /run/new && mount /dev/sdf /run/new && cp -ax /. /run/new && "
+                     "echo from-the-volume > /run/new/etc/motd && umount /run/new"),
+            "");
+  ASSERT_EQ(make("snap-1", 1, "vol-1"), "");
+  const auto [failure, image] = image_of("snap-1");
+  ASSERT_EQ(failure, "");
+  Spec two = spec(11);
+  two.image = shared_->store.image(image);
+  EXPECT_THAT(two.image.layers, SizeIs(1));
+  ASSERT_EQ(launch(two), "");
+  EXPECT_EQ(as_guest(two, "cat /etc/motd && stat -c %a /tmp /usr/bin/passwd && systemctl is-active nginx"),
+            "from-the-volume\n1777\n4755\nactive\n");
+  EXPECT_FALSE(is_bound("snap-1"));
+}
+
+TEST_F(RealVolumes, TheRootMayBeInAPartition) {
+  const host::TemporaryFolder folder("volume-root");
+  const host::Path root = folder.path() / "root";
+  host::make_folders(root / "usr/sbin");
+  host::write_file(root / "usr/sbin/init", "#!/bin/sh\n");
+  // An MBR with two primary partitions of Linux.
+  const auto entry = [](char first_mib, char mib) {
+    // Sectors of 512 bytes, little endian: 8 * mib is the second byte's.
+    return std::string("\0\0\0\0\x83\0\0\0\0", 9) + static_cast<char>(8 * first_mib) + std::string(3, '\0') +
+           static_cast<char>(8 * mib) + std::string(2, '\0');
+  };
+  ASSERT_EQ(make("snap-1", 1), "");
+  const std::string disk = DataVolumes(state()).file("snap-1").string();
+  std::fstream table(disk, std::ios::in | std::ios::out | std::ios::binary);
+  table << std::string(446, '\0') << entry(1, 4) << entry(8, 28) << std::string(32, '\0') << "\x55\xAA";
+  table.close();
+  host::run_checked({"mkfs.ext4", "-qF", "-Eoffset=1048576", disk, "4M"});  // a partition without an init
+  host::run_checked({"mkfs.ext4", "-qF", "-d", root.string(), "-Eoffset=8388608", disk, "28M"});
+  const auto [failure, image] = image_of("snap-1");
+  EXPECT_EQ(failure, "");
+  EXPECT_FALSE(image.empty());
+  EXPECT_EQ(image_of("snap-1").second, image) << "the same files are the same image";
+}
+
+TEST_F(RealVolumes, AVolumeThatNoMachineCanBootFromIsNoImage) {
+  ASSERT_EQ(make("snap-1", 1), "");
+  EXPECT_THAT(image_of("snap-1").first, HasSubstr("holds no file system"));
+  const std::string disk = DataVolumes(state()).file("snap-1").string();
+  host::run_checked({"mkfs.ext4", "-qF", disk});
+  EXPECT_THAT(image_of("snap-1").first, HasSubstr("has no /sbin/init"));
+  // Its journal has what its files do not: the flag that an ext4 has while it is mounted, "needs_recovery".
+  host::run_checked({"debugfs", "-w", "-R", "feature needs_recovery", disk});
+  EXPECT_THAT(image_of("snap-1").first, HasSubstr("was not unmounted"));
+  host::run_checked({"mkfs.ext4", "-qF", disk});
+  {
+    std::fstream broken(disk, std::ios::in | std::ios::out | std::ios::binary);
+    broken.seekp(4096);  // the group descriptors
+    broken << std::string(8192, '\xFF');
+  }
+  EXPECT_THAT(image_of("snap-1").first, HasSubstr("cannot be mounted"));
+  EXPECT_THAT(image_of("snap-9").first, HasSubstr("snap-9"));
+  EXPECT_THAT(bound(), IsEmpty());
+}
+
+// A guest's disk may name anything: nothing of the host is read or written through it.
+TEST_F(RealVolumes, LinksOfAVolumeLeadNowhere) {
+  const host::TemporaryFolder folder("volume-root");
+  const host::Path root = folder.path() / "root";
+  host::make_folders(root / "sbin");
+  host::make_folders(root / "outside");
+  std::filesystem::create_symlink("/etc/passwd", root / "sbin/init");
+  std::filesystem::create_symlink(root / "outside", root / "tmp");
+  std::filesystem::create_symlink(root / "outside/made", root / "proc");
+  std::filesystem::permissions(root / "outside", std::filesystem::perms(0700));
+  ASSERT_EQ(make("snap-1", 1), "");
+  host::run_checked({"mkfs.ext4", "-qF", "-d", root.string(), DataVolumes(state()).file("snap-1").string()});
+  EXPECT_EQ(image_of("snap-1").first, "");
+  EXPECT_EQ(std::filesystem::status(root / "outside").permissions(), std::filesystem::perms(0700));
+  EXPECT_FALSE(std::filesystem::exists(root / "outside/made"));
 }
 
 TEST_F(RealVolumes, AVolumeThatIsNotThereFailsTheLaunch) {

@@ -238,15 +238,22 @@ void read_ebs(const RawBuild& raw, const RawTemplate& of, Build& build, std::vec
   const std::string virtualization = settings.text("ami_virtualization_type", "hvm");
   if (virtualization != "hvm") throw settings.place("ami_virtualization_type").error("only 'hvm' is supported");
   accept_instance_settings(settings);
+  const bool surrogate = raw.builder.type == "amazon-ebssurrogate";
   for (const char* key : {"user_data", "user_data_file"})
-    settings.refuse(key, "no instance boots, so nobody runs it",
-                    std::string("do its work in a 'shell' provisioner, or ") + kInInstance);
+    settings.refuse(key, surrogate ? "the builder's user data is Kiln's own" : "no instance boots, so nobody runs it",
+                    surrogate ? "do its work in a 'shell' provisioner"
+                              : std::string("do its work in a 'shell' provisioner, or ") + kInInstance);
   settings.refuse("skip_create_ami", "a bake always makes an image", "remove it; kiln bake --no-publish makes no AMI");
   settings.refuse("uefi_data", "images boot without UEFI variables", kInInstance);
   settings.refuse("ami_org_arns", "only accounts and groups can be given the image", "use 'ami_users'");
   settings.refuse("ami_ou_arns", "only accounts and groups can be given the image", "use 'ami_users'");
+  if (surrogate) {
+    settings.refuse("encrypt_boot", "the AMI is as its volume is",
+                    "say 'encrypted' of the volume, in 'launch_block_device_mappings'");
+    build.surrogate = read_surrogate(settings);
+  }
   for (const char* key : {"launch_block_device_mappings", "ami_block_device_mappings"}) {
-    if (settings.has(key))
+    if (!surrogate && settings.has(key))
       notes.push_back(fmt::format("{}: '{}': the size of an instance's disks is said when it is launched",
                                   settings.place(key).source->at(settings.place(key).where), key));
   }
@@ -275,17 +282,12 @@ void read_docker(const RawBuild& raw, Build& build) {
 
 void read_builder(const RawBuild& raw, const RawTemplate& of, Build& build, std::vector<std::string>& notes) {
   const std::string& type = raw.builder.type;
-  if (type == "amazon-ebs") return read_ebs(raw, of, build, notes);
+  if (type == "amazon-ebs" || type == "amazon-ebssurrogate") return read_ebs(raw, of, build, notes);
   if (type == "docker") return read_docker(raw, build);
-  if (type == "amazon-ebssurrogate")
-    throw raw.builder.place.error(
-        "'amazon-ebssurrogate' fills a disk of its own, and a bake has layers of files instead",
-        "do the same steps on an AMI with 'amazon-ebs'; a root that a script makes is a base of kiln.yaml: "
-        "from: {archive: root.tar}");
-  const auto near = nearest(type, {"amazon-ebs", "docker"});
+  const auto near = nearest(type, {"amazon-ebs", "amazon-ebssurrogate", "docker"});
   throw raw.builder.place.error(
       fmt::format("the builder '{}' is not supported{}", type, near ? fmt::format("; did you mean '{}'?", *near) : ""),
-      "there are amazon-ebs and docker; -only=NAME takes the builds that can be baked");
+      "there are amazon-ebs, amazon-ebssurrogate and docker; -only=NAME takes the builds that can be baked");
 }
 
 std::string finished(const std::string& text, const SourceImage& source) {

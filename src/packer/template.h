@@ -13,6 +13,7 @@
 #include "packer/evaluate.h"
 #include "spec/app.h"
 #include "spec/recipe.h"
+#include "spec/surrogate.h"
 
 namespace kiln::packer {
 
@@ -67,6 +68,7 @@ struct Build {
   std::string type;        // "amazon-ebs"
   spec::ImageSpec image{};
   std::string ssh_user{};
+  std::optional<spec::Surrogate> surrogate{};                 // of amazon-ebssurrogate
   std::optional<AmiWish> ami{};                               // of the amazon builders
   std::vector<std::vector<PostProcessor>> post_processors{};  // sequences
 };

@@ -13,6 +13,7 @@ namespace {
 
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::IsEmpty;
 
 Template read(TestOutside world, Request request) {
   const Outside outside = world.outside();
@@ -432,19 +433,66 @@ TEST(Hcl2, WhatIsNotSupportedIsRefusedWithItsLineAndTheWayRound) {
   EXPECT_THAT(error_of([] { read({}, {.path = "none.pkr.hcl"}); }), HasSubstr("there is no file 'none.pkr.hcl'"));
 }
 
-TEST(Hcl2, SurrogateIsRefusedUnlessAnotherBuildIsMeant) {
-  const std::string text = std::string(kSource) +
-                           "source \"amazon-ebssurrogate\" \"s\" {\n ami_name = \"xyz\"\n source_ami = \"ami-1\"\n"
-                           "ami_root_device {\n source_device_name = \"/dev/xvdf\"\n }\n}\n"
-                           "build { sources = [\"amazon-ebs.web\", \"amazon-ebssurrogate.s\"] }\n";
-  try {
-    hcl(text);
-    ADD_FAILURE();
-  } catch (const Error& error) {
-    EXPECT_THAT(error.message(), HasSubstr("t.pkr.hcl:6:1: 'amazon-ebssurrogate' fills a disk of its own"));
-    EXPECT_THAT(error.next(), HasSubstr("from: {archive: root.tar}"));
-  }
-  EXPECT_EQ(read({.files = {{"t.pkr.hcl", text}}}, {.path = "t.pkr.hcl", .only = {"amazon-ebs.*"}}).builds.size(), 1U);
+constexpr const char* kSurrogate =
+    "source \"amazon-ebssurrogate\" \"s\" {\n ami_name = \"xyz\"\n source_ami = \"ami-1\"\n"
+    "launch_block_device_mappings {\n device_name = \"/dev/xvdf\"\n volume_size = 3\n volume_type = \"gp3\"\n"
+    "encrypted = true\n}\n"
+    "launch_block_device_mappings {\n device_name = \"/dev/xvdg\"\n snapshot_id = \"snap-1\"\n"
+    "omit_from_artifact = true\n}\n"
+    "ami_block_device_mappings {\n device_name = \"/dev/xvdh\"\n volume_size = \"7\"\n}\n"
+    "ami_root_device {\n source_device_name = \"/dev/xvdf\"\n device_name = \"/dev/xvda\"\n"
+    "delete_on_termination = true\n}\n}\n"
+    "build { sources = [\"amazon-ebssurrogate.s\"] }\n";
+
+TEST(Surrogate, HasItsVolumesAndWhichOfThemIsTheImage) {
+  const Template out = hcl(kSurrogate);
+  ASSERT_EQ(out.builds.size(), 1U);
+  EXPECT_EQ(out.builds[0].type, "amazon-ebssurrogate");
+  ASSERT_TRUE(out.builds[0].surrogate);
+  const spec::Surrogate& read = *out.builds[0].surrogate;
+  spec::Volume first{.device = "/dev/xvdf", .type = "gp3", .size_gib = 3, .encrypted = true};
+  spec::Volume second{.device = "/dev/xvdg", .snapshot = "snap-1"};
+  EXPECT_THAT(read.launched, ElementsAre(first, second));
+  EXPECT_THAT(read.apart, ElementsAre("/dev/xvdg"));
+  EXPECT_THAT(read.more, ElementsAre(spec::Volume{.device = "/dev/xvdh", .size_gib = 7}));
+  EXPECT_EQ(read.source, "/dev/xvdf");
+  EXPECT_EQ(read.root, (spec::Volume{.device = "/dev/xvda", .delete_on_termination = true}));
+  EXPECT_EQ(read.architecture, "x86_64");
+  EXPECT_THAT(out.notes, IsEmpty());
+}
+
+TEST(Surrogate, OfALegacyTemplateIsTheSame) {
+  const Template out = legacy(R"({"builders": [{"type": "amazon-ebssurrogate", "ami_name": "xyz", "source_ami": "ami-1",
+    "ami_virtualization_type": "hvm", "ami_architecture": "arm64",
+    "launch_block_device_mappings": [{"device_name": "/dev/xvdf", "volume_size": "3"}],
+    "ami_root_device": {"source_device_name": "/dev/xvdf", "device_name": "/dev/xvda", "volume_size": 5}}]})");
+  const spec::Surrogate& read = out.builds.at(0).surrogate.value();
+  EXPECT_THAT(read.launched, ElementsAre(spec::Volume{.device = "/dev/xvdf", .size_gib = 3}));
+  EXPECT_EQ(read.root.size_gib, 5);
+  EXPECT_EQ(read.architecture, "arm64");
+}
+
+TEST(Surrogate, WhatCannotBeIsRefusedByLine) {
+  const auto refused = [](const std::string& old, const std::string& changed) {
+    std::string text = kSurrogate;
+    text.replace(text.find(old), old.size(), changed);
+    return error_of([&] { hcl(text); });
+  };
+  EXPECT_THAT(refused("source_device_name = \"/dev/xvdf\"", "source_device_name = \"/dev/xvdz\""),
+              HasSubstr("launched without such a volume"));
+  EXPECT_THAT(refused("encrypted = true", "omit_from_artifact = true"), HasSubstr("is the root device of the AMI and"));
+  EXPECT_THAT(refused("\"/dev/xvdg\"", "\"/dev/xvdf\""), HasSubstr("has the device /dev/xvdf twice"));
+  EXPECT_THAT(refused("volume_size = 3", "volume_size = \"big\""),
+              HasSubstr("t.pkr.hcl:6:2: 'volume_size' must be a whole number"));
+  EXPECT_THAT(refused("encrypted = true", "virtual_name = \"ephemeral0\""), HasSubstr("'virtual_name' of"));
+  EXPECT_THAT(refused("encrypted = true", "encryption = true"), HasSubstr("did you mean 'encrypted'?"));
+  EXPECT_THAT(refused("ami_name = \"xyz\"", "ami_name = \"xyz\"\n encrypt_boot = true"),
+              HasSubstr("'encrypt_boot' of"));
+  EXPECT_THAT(refused("ami_name = \"xyz\"", "ami_name = \"xyz\"\n ami_architecture = \"i386\""),
+              HasSubstr("'i386' is no architecture"));
+  EXPECT_THAT(refused("ami_name = \"xyz\"", "ami_name = \"xyz\"\n user_data = \"x\""),
+              HasSubstr("user data is Kiln's own"));
+  EXPECT_THAT(refused("ami_root_device", "ami_other_device"), HasSubstr("'ami_root_device' must be here once"));
 }
 
 TEST(Manifest, IsPackersOwnAndGrows) {

@@ -1,11 +1,22 @@
 """A recipe is baked in an instance by AWS calls alone; whatever ends the bake, nothing of it stays."""
 import json
 import re
+import shutil
 import signal
 import subprocess
 import unittest
 
 import world
+
+
+SURROGATE = """app: web
+image:
+  packer: {template: surrogate.pkr.hcl, variables: {endpoint: unused}}
+  version: 1.0.0
+  test:
+    - unit: page
+    - http: {path: /, status: 200, body: from a surrogate}
+"""
 
 
 class InInstance(world.Story):
@@ -170,6 +181,41 @@ class InInstance(world.Story):
         self.assertEqual(len(self.kiln.doctor("left")), 1)
         self.kiln.run("doctor", "--clean")
         self.assertEqual(self.left(), [])
+
+    def test_a_surrogates_volume_becomes_the_image(self) -> None:
+        for name in ("surrogate.pkr.hcl", "surrogate.sh"):
+            shutil.copy(world.ROOT / "examples/packer" / name, self.kiln.app / name)
+        (self.kiln.app / "kiln.yaml").write_text(SURROGATE + world.FLEET_OF_ONE)
+        offline = self.kiln.run("bake", check=False)
+        self.assertEqual(offline.returncode, 2)
+        self.assertIn("surrogate.pkr.hcl:11:1: 'amazon-ebssurrogate' fills a volume of its own", offline.stderr)
+        self.assertIn("kiln bake --in-instance", offline.stderr)
+
+        self.kiln.run("region", "start", "--port", "0")
+        # kill -9 while the AMI is made of the volume's snapshot: the next bake removes both, and bakes.
+        killed = self.bake()
+        world.wait_until("a snapshot is made", lambda: self.snapshots(), budget=180, pause=0.05)
+        killed.send_signal(signal.SIGKILL)
+        killed.wait(timeout=10)
+        baked = self.kiln.run("bake", "--in-instance", timeout=400)
+        self.assertRegex(baked.stderr, r"removed: .*snapshot snap-")
+        self.assertIn("ok      http :80/ 200", baked.stderr)
+        self.assertEqual(self.left(), [])
+        self.assertEqual(self.kiln.aws("ec2", "describe-volumes")["Volumes"], [])
+        ami = re.search(r"baked web@1\.0\.0 as (ami-[0-9a-f]+)", baked.stdout)[1]
+        (image,) = self.kiln.aws("ec2", "describe-images", "--image-ids", ami)["Images"]
+        (root,) = image["BlockDeviceMappings"]
+        self.assertEqual((image["RootDeviceName"], root["Ebs"]["VolumeSize"]), ("/dev/xvda", 3))
+        # What is known of the image is what is on the volume.
+        self.assertEqual(self.kiln.json("search", "/srv/page/index.html")["images"][0]["image"], "web@1.0.0")
+        sbom = json.loads(self.kiln.run("sbom", "web@1.0.0").stdout)
+        self.assertIn("systemd", {p["name"] for p in sbom["packages"]})
+        self.kiln.run("deploy")
+        self.assertIn("from a surrogate", world.fetch(self.kiln.url() + "/") or "")
+
+    def snapshots(self) -> list[str]:
+        found = self.kiln.aws("ec2", "describe-snapshots", "--filters", "Name=tag-key,Values=kiln:builder")["Snapshots"]
+        return [one["SnapshotId"] for one in found]
 
     def test_what_an_instance_cannot_bake_is_refused_before_it_is_launched(self) -> None:
         self.kiln.run("region", "start", "--port", "0", "--machines", "simulated")

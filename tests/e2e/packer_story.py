@@ -112,6 +112,21 @@ class Packer(world.Story):
             self.assertEqual([i["ImageId"] for i in owned], [ami], "the unencrypted one in between is gone")
         self.assertEqual(self.what_stays()["instances"], [])
 
+    def test_a_surrogates_volume_becomes_an_ami_that_serves(self) -> None:
+        for template in ((str(TEMPLATES / "surrogate.json"),),
+                         ("-var", f"endpoint={self.kiln.region()['endpoint']}", str(TEMPLATES / "surrogate.pkr.hcl"))):
+            (ami,) = self.build(*template).values()
+            image = self.kiln.aws("ec2", "describe-images", "--image-ids", ami)["Images"][0]
+            (root,) = image["BlockDeviceMappings"]
+            self.assertEqual((image["RootDeviceName"], root["DeviceName"], root["Ebs"]["VolumeSize"]), ("/dev/xvda", "/dev/xvda", 3))
+            stays = self.what_stays()
+            self.assertEqual(stays, {"instances": [], "images": [ami], "snapshots": [root["Ebs"]["SnapshotId"]], "volumes": [],
+                                     "keys": [], "groups": []})
+            last = ami
+            if template[0].endswith(".json"):
+                self.kiln.aws("ec2", "deregister-image", "--image-id", ami, "--delete-associated-snapshots")
+        self.assertIn("from a surrogate", self.serve(last))
+
     def test_ctrl_c_leaves_nothing(self) -> None:
         child = self.start(str(TEMPLATES / "web.json"))
         self.until(child, "Connected to SSH")

@@ -123,6 +123,9 @@ class WatchedMachines final : public machine::Machines {
   void detach_volume(const std::string& id, const std::string& volume, machine::Done done) override {
     machines_.detach_volume(id, volume, std::move(done));
   }
+  void image_of_volume(const std::string& id, const store::ImageConfig& config, machine::Captured done) override {
+    machines_.image_of_volume(id, config, std::move(done));
+  }
   void keep_volumes(const std::vector<std::string>& ids) override { machines_.keep_volumes(ids); }
   machine::State state(const std::string& id) const override { return machines_.state(id); }
   std::string console(const std::string& id) const override { return machines_.console(id); }

@@ -6,6 +6,7 @@
 
 #include "builder/builder.h"
 #include "machine/machine.h"
+#include "wire/ec2.h"
 
 namespace kiln::builder {
 
@@ -26,7 +27,7 @@ class Instance {
       : site_(site), role_(role), app_(std::move(app)), run_(std::move(run)), options_(options), id_(std::move(id)) {}
 
   // Until Systems Manager reaches it. Throws Error(io) when it ends instead, Error(timeout).
-  void launch(const std::string& ami);
+  void launch(const std::string& ami, const std::vector<wire::ec2::BlockDeviceMapping>& volumes = {});
   const std::string& id() const { return id_; }
 
   // Runs a script for /bin/sh as root; at most 24,000 characters of what it writes come back. What went wrong with it
@@ -44,8 +45,15 @@ class Instance {
   void stop();  // until it is stopped
   // Until it is available. `tags` are the AMI's and its snapshot's.
   std::string create_image(const std::string& name, const std::map<std::string, std::string>& tags);
+  std::string volume_at(const std::string& device) const;  // its id; Error(io) when it has none there
+  // Of a volume that it has, until it is completed.
+  std::string create_snapshot(const std::string& device, const std::map<std::string, std::string>& tags);
+  // An AMI of snapshots, until it is available.
+  std::string register_image(wire::ec2::RegisterImageRequest request, const std::string& name,
+                             const std::map<std::string, std::string>& tags);
 
  private:
+  void wait_until_available(const std::string& ami);
   std::string make_group();
   std::string vpc_of_subnet() const;
   std::string name() const;

@@ -53,6 +53,13 @@ ImageBake::Aim aim_of(const std::vector<std::pair<bool, ImageBake::Aim>>& flags)
 int bake_recipe(Context& context, const BakeRecipe& recipe, const ImageBake& asked, InstanceBake instance,
                 bool in_instance) {
   if (recipe.packer) tell_notes(*recipe.packer, in_instance);
+  if (!in_instance && recipe.packer && recipe.packer->build().surrogate) {
+    throw recipe.app.source.error(
+        recipe.app.image.where,
+        "'amazon-ebssurrogate' fills a volume of its own, and a bake on this machine has layers "
+        "of files instead",
+        "Bake it in an instance, of AWS or of the region here: kiln bake --in-instance");
+  }
   if (!in_instance) return bake_image(context, recipe, asked);
   if (recipe.dockerfile) {
     throw recipe.app.source.error(recipe.app.image.where, "a Dockerfile is not built in an instance",

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "host/process.h"
 #include "machine/host_kind.h"
 #include "machine/internal/data_volume.h"
@@ -47,6 +48,8 @@ std::vector<std::string> own_program(const Place& place);
 // Disk, wire, cgroups, process: makes what is missing and starts the supervisor. When it throws, `remove_machine`
 // removes what was made.
 host::ProcessRef start_machine(const Place& place, Layers& layers, const Spec& spec, Record::Phase phase);
+// Why a machine did not start, with the last lines of its console.
+Error start_error(const host::Path& folder, const std::string& what);
 // `machine`: the one that has `origin`, empty: none. See Machines::make_volume.
 void make_volume_of(const Place& place, const std::string& id, std::uint64_t gib, const std::string& origin,
                     const std::string& machine);

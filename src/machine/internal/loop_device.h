@@ -6,12 +6,13 @@
 
 #include "base/time.h"
 #include "host/file.h"
+#include "machine/internal/partitions.h"
 
 namespace kiln::machine {
 
-// `device` becomes its path. The device is its mount's: it goes with it (autoclear), and when the descriptor is closed
-// before anything is mounted.
-host::FileDescriptor loop_device(const host::Path& file, bool read_only, std::string& device);
+// Of all of the file, or of a part. `device` becomes its path. The device is its mount's: it goes with it (autoclear),
+// and when the descriptor is closed before anything is mounted.
+host::FileDescriptor loop_device(const host::Path& file, bool read_only, std::string& device, const Extent& part = {});
 
 // The device that a file has, and gets if it has none. It stays when its maker dies.
 std::string keep_loop_device(const host::Path& file);

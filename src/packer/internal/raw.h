@@ -85,6 +85,8 @@ class Settings {
 
 // builders.cc
 void read_builder(const RawBuild& raw, const RawTemplate& of, Build& build, std::vector<std::string>& notes);
+// surrogate.cc: of an amazon-ebssurrogate, its volumes and which of them is the image.
+spec::Surrogate read_surrogate(Settings& settings);
 // provisioners.cc
 void read_provisioners(const RawBuild& raw, const Outside& outside, Build& build);
 // post_processors.cc

@@ -1,8 +1,9 @@
-// Captures: how what an instance has written becomes a snapshot, an image, or a volume that stays.
+// Captures: how what an instance has written becomes a snapshot, an image, or a volume that stays, and how a data
+// volume's snapshot becomes an image.
 //
 // The wishes are in the journal: a pending snapshot names its instance, `powered_down` that an instance is to be
-// started again, a volume that is not deleted on termination that it is to be read first. So after a restart the same
-// states lead on: what was being read is read again.
+// started again, a volume that is not deleted on termination that it is to be read first, a pending image a snapshot
+// that is completed. So after a restart the same states lead on: what was being read is read again.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -25,6 +26,53 @@ std::exception_ptr failure_of(ErrorCode code, std::string message) {
 void Ec2::State::want_capture(const Snapshot& snapshot) {
   captures[snapshot.instance_id].push_back(snapshot.id);
   loop.post([this, id = snapshot.instance_id] { advance(id); });
+}
+
+void Ec2::State::capture_ended() {
+  --capturing;
+  for (const auto& [waiting, snapshots_of_it] : captures) loop.post([this, id = waiting] { advance(id); });
+  loop.post([this] { read_roots(); });
+}
+
+bool Ec2::State::awaits_root(const Image& image) const {
+  if (image.state != ImageState::pending || image.root() == nullptr) return false;
+  const auto snapshot = snapshots.find(image.root()->snapshot_id);
+  return snapshot != snapshots.end() && snapshot->second.data && snapshot->second.state == SnapshotState::completed;
+}
+
+void Ec2::State::read_roots() {
+  for (const auto& [id, image] : images) {
+    if (capturing < kCapturesAtOnce && awaits_root(image) && !reading.contains(id)) read_root(image);
+  }
+}
+
+void Ec2::State::read_root(const Image& image) {
+  const std::string snapshot_id = image.root()->snapshot_id;
+  store::ImageConfig config;
+  config.architecture = image.architecture == "arm64" ? "arm64" : "amd64";
+  config.read_only_root = false;
+  config.history = {"the root of " + snapshot_id};
+  ++capturing;
+  reading[image.id] = snapshot_id;
+  const machine::Captured done = [this, id = image.id, snapshot_id](std::exception_ptr failure, const Digest& content) {
+    reading.erase(id);
+    capture_ended();
+    const auto found = images.find(id);
+    if (found == images.end()) return;
+    Image& made = found->second;
+    made.digest = content;
+    made.state = failure ? ImageState::failed : ImageState::available;
+    if (failure) {
+      made.state_message = fmt::format("{} cannot be the root device: {}", snapshot_id, message_of(failure));
+      options.say(fmt::format("{}: {}", id, made.state_message));
+    }
+    save(made);
+  };
+  try {
+    machines.image_of_volume(snapshot_id, config, done);
+  } catch (const Error&) {
+    loop.post([done, failure = std::current_exception()] { done(failure, Digest()); });
+  }
 }
 
 bool Ec2::State::begins_capture(Instance& instance) {
@@ -52,8 +100,7 @@ bool Ec2::State::begins_capture(Instance& instance) {
     ++capturing;
     instance.busy = true;
     const machine::Captured read_it = [this, id, done](std::exception_ptr failure, const Digest& content) {
-      --capturing;
-      for (const auto& [other, snapshots_of_it] : captures) loop.post([this, name = other] { advance(name); });
+      capture_ended();
       then(id, [&](Instance& one, std::exception_ptr why) { done(one, why, content); })(failure);
     };
     try {
@@ -175,6 +222,7 @@ void Ec2::State::resume_captures() {
       want_capture(*snapshot);
     }
   }
+  loop.post([this] { read_roots(); });
 }
 
 }  // namespace kiln::region::ec2

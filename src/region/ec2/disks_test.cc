@@ -337,6 +337,113 @@ TEST_F(DisksTest, AnImageIsRegisteredFromASnapshotOfAVolume) {
   EXPECT_EQ(refusal<api::RegisterImage>(request), "InvalidSnapshot.NotFound");
 }
 
+// As amazon-ebssurrogate makes one.
+class SurrogateTest : public DisksTest {
+ protected:
+  // Of a data volume whose file system is that image's root; empty: it has none.
+  std::string data_snapshot(const std::string& root) {
+    api::CreateVolumeRequest volume;
+    volume.availability_zone = "us-east-1a";
+    volume.size = 2;
+    const std::string id = call<api::CreateVolume>(volume).volume_id.value();
+    EXPECT_TRUE(loop.run_while_not([&] { return life->ec2.volumes_settled({id}); }, Duration(60'000)));
+    machines.volumes().at(id).content = root;
+    api::CreateSnapshotRequest ask;
+    ask.volume_id = id;
+    const std::string taken = call<api::CreateSnapshot>(ask).snapshot_id.value();
+    EXPECT_TRUE(loop.run_while_not([&] { return life->ec2.snapshots_settled({taken}); }, Duration(60'000)));
+    return taken;
+  }
+  static api::RegisterImageRequest request_of(const std::string& taken, const std::string& name = "surrogate") {
+    api::RegisterImageRequest request;
+    request.name = name;
+    request.root_device_name = "/dev/xvda";
+    request.architecture = "x86_64";
+    request.virtualization_type = "hvm";
+    request.block_device_mappings = {root_mapping(2)};
+    request.block_device_mappings[0].ebs->snapshot_id = taken;
+    return request;
+  }
+  std::string registered(const std::string& taken, const std::string& name = "surrogate") {
+    return call<api::RegisterImage>(request_of(taken, name)).image_id.value();
+  }
+  std::string delete_refusal(const std::string& id) {
+    api::DeleteSnapshotRequest request;
+    request.snapshot_id = id;
+    return refusal<api::DeleteSnapshot>(request);
+  }
+};
+
+TEST_F(SurrogateTest, AnImageIsRegisteredFromASnapshotOfADataVolumeAndBoots) {
+  const Digest root = bake("what the volume holds");
+  const std::string taken = data_snapshot(root.str());
+  const std::string made = registered(taken);
+  EXPECT_EQ(image(made).state, "pending");
+  EXPECT_EQ(image(made).block_device_mappings.at(0).ebs->volume_size, 2);
+  EXPECT_EQ(refusal<api::RunInstances>(run_request(made)), "InvalidAMIID.Unavailable");
+  ASSERT_TRUE(settles(made));
+  EXPECT_EQ(image(made).state, "available");
+  EXPECT_EQ(snapshot_of(made), taken);
+  const std::string id = run_one(made);
+  EXPECT_EQ(machines.spec(id).image.digest, root);
+  EXPECT_EQ(machines.spec(id).disk_gib, 2u);
+  EXPECT_EQ(delete_refusal(taken), "InvalidSnapshot.InUse");
+  const std::string second = registered(taken, "again");
+  ASSERT_TRUE(settles(second));
+  EXPECT_EQ(state_of(run_one(second)), "running") << "a snapshot may be the root of many images";
+}
+
+TEST_F(SurrogateTest, ASnapshotWithoutARootFailsTheImageWithWords) {
+  const std::string taken = data_snapshot("");
+  const std::string made = registered(taken);
+  ASSERT_TRUE(settles(made));
+  EXPECT_EQ(image(made).state, "failed");
+  EXPECT_THAT(image(made).state_reason->message.value(), HasSubstr(taken + " cannot be the root device"));
+  EXPECT_EQ(refusal<api::RunInstances>(run_request(made)), "InvalidAMIID.Unavailable");
+  EXPECT_EQ(delete_refusal(taken), "") << "a failed image holds nothing";
+}
+
+TEST_F(SurrogateTest, ASnapshotThatIsBeingReadIsNotDeleted) {
+  const std::string taken = data_snapshot(bake("root").str());
+  const std::string made = registered(taken);
+  loop.run_for(Duration(1));
+  api::DeregisterImageRequest request;
+  request.image_id = made;
+  call<api::DeregisterImage>(request);
+  EXPECT_EQ(delete_refusal(taken), "IncorrectState");
+  loop.run_for(Duration(1'000));
+  EXPECT_EQ(delete_refusal(taken), "");
+}
+
+TEST_F(SurrogateTest, AKilledControlPlaneReadsItAgain) {
+  const std::string made = registered(data_snapshot(bake("root").str()));
+  loop.run_for(Duration(10));
+  die();
+  start();
+  EXPECT_EQ(image(made).state, "pending");
+  ASSERT_TRUE(settles(made));
+  EXPECT_EQ(image(made).state, "available");
+}
+
+TEST_F(SurrogateTest, ManyAtOnceAreReadOneAfterAnother) {
+  const std::string taken = data_snapshot(bake("root").str());
+  std::vector<std::string> made;
+  for (int i = 0; i < 5; ++i) made.push_back(registered(taken, "surrogate-" + std::to_string(i)));
+  for (const std::string& one : made) {
+    ASSERT_TRUE(settles(one));
+    EXPECT_EQ(image(one).state, "available");
+  }
+}
+
+TEST_F(SurrogateTest, AnArchitectureThatThisRegionLacksIsRefused) {
+  api::RegisterImageRequest request = request_of(data_snapshot(bake("root").str()));
+  request.architecture = "i386";
+  EXPECT_EQ(refusal<api::RegisterImage>(request), "InvalidParameterValue");
+  request.architecture = "arm64";
+  const std::string made = call<api::RegisterImage>(request).image_id.value();
+  EXPECT_EQ(image(made).architecture, "arm64");
+}
+
 TEST_F(DisksTest, DeregisteringDeletesTheSnapshotsThatNoOtherImageHas) {
   std::string snap = snapshot_of(base);
   EXPECT_EQ(snapshot(snap).state, "completed") << "an image that is registered by location has one too";

@@ -37,6 +37,15 @@ std::string architecture_of(const store::Image& content) {
   return content.config.architecture == "arm64" ? "arm64" : "x86_64";
 }
 
+// Of a volume, which says nothing itself: what the request says.
+std::string config_architecture(const std::string& asked) {
+  if (asked.empty() || asked == "x86_64") return "amd64";
+  if (asked == "arm64") return "arm64";
+  throw ApiError("InvalidParameterValue", fmt::format("Value ({}) for parameter architecture is invalid: this region "
+                                                      "has images of x86_64 and arm64",
+                                                      asked));
+}
+
 // The mapping that a request makes of the root device; nothing: it says none.
 std::optional<BlockDevice> root_in(const std::vector<BlockDevice>& devices, const std::string& root_device) {
   std::optional<BlockDevice> root;
@@ -121,17 +130,16 @@ const Image& Ec2::register_image(const ImageRequest& request) {
     if (snapshot.state != SnapshotState::completed) {
       throw ApiError("IncorrectState", fmt::format("The snapshot {} is not completed", snapshot.id));
     }
-    if (snapshot.data) {
-      throw ApiError("UnsupportedOperation",
-                     fmt::format("{} is of a data volume, and this region's images boot from layers: make the image of "
-                                 "an instance (CreateImage), or import its files as an archive (kiln bake)",
-                                 snapshot.id));
-    }
     root.snapshot_id = snapshot.id;
     root.size_gib = snapshot.size_gib;
     root.encrypted = snapshot.encrypted;
     root.kms_key = snapshot.kms_key;
-    content = s.placements.image(snapshot.content);
+    if (snapshot.data) {
+      image.state = ImageState::pending;  // nobody knows yet what it holds
+      content.config.architecture = config_architecture(request.architecture);
+    } else {
+      content = s.placements.image(snapshot.content);
+    }
   }
   image.digest = content.digest;
   image.architecture = architecture_of(content);
@@ -152,6 +160,7 @@ const Image& Ec2::register_image(const ImageRequest& request) {
   for (const BlockDevice& device : s.data_devices_of(image, request.devices)) image.devices.push_back(device);
   Image& kept = s.images[image.id] = image;
   s.save(kept);
+  s.loop.post([&s] { s.read_roots(); });
   return kept;
 }
 

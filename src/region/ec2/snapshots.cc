@@ -77,6 +77,9 @@ void Ec2::delete_snapshot(const std::string& id) {
     return entry.second.snapshot_id == id && !entry.second.made && entry.second.failure.empty();
   });
   if (waited_for) throw ApiError("IncorrectState", fmt::format("A volume is being made of the snapshot {}", id));
+  if (std::ranges::any_of(s.reading, [&](const auto& entry) { return entry.second == id; })) {
+    throw ApiError("IncorrectState", fmt::format("An image is being made of the snapshot {}", id));
+  }
   const bool data = snapshot.data;
   s.journal.erase(kSnapshotTable, id);
   s.snapshots.erase(id);

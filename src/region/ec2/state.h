@@ -47,8 +47,9 @@ struct Ec2::State {
   std::set<std::pair<std::string, std::string>> had;  // instance and data volume; more than is so now
   std::map<std::string, Snapshot> snapshots;
   std::map<std::string, std::vector<std::string>>
-      captures;       // instance → snapshots that wait for its disk, oldest first
-  int capturing = 0;  // disks being read now
+      captures;                                // instance → snapshots that wait for its disk, oldest first
+  int capturing = 0;                           // disks being read now
+  std::map<std::string, std::string> reading;  // image → the data volume's snapshot that it is being made of
   std::function<std::vector<const Image*>()> foreign_images;
   std::function<const Ec2*(const std::string& region)> other_regions;
   std::map<std::string, Image> public_images;
@@ -112,6 +113,11 @@ struct Ec2::State {
   bool begins_capture(Instance& instance);
   void settle(const std::string& snapshot_id, std::exception_ptr failure, const Digest& content);
   void resume_captures();
+  void capture_ended();
+  // Images that are registered from a data volume's snapshot: their content is what that holds.
+  bool awaits_root(const Image& image) const;
+  void read_roots();
+  void read_root(const Image& image);
 
   // data_volumes.cc
   // All of it said: from its snapshot, and as EBS has it. ApiError for what cannot be.
