@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/text.h"
 #include "builder/builder.h"
 #include "catalog/catalog.h"
 #include "cli/image_trial.h"
@@ -20,7 +21,7 @@
 namespace kiln::cli {
 namespace {
 
-constexpr std::size_t kFlawsShown = 10;
+constexpr std::size_t kBlobsShown = 10;
 
 // What a look could not read is its finding.
 template <typename Look>
@@ -110,6 +111,25 @@ std::map<Digest, std::string> image_names(const Context& context) {
   return names;
 }
 
+// Many images share a blob: the catalog's names of those that lost it, or one digest when it knows none.
+Finding of_blob(const host::Path& blob, const std::vector<const store::Flaw*>& flaws,
+                const std::map<Digest, std::string>& names) {
+  std::vector<std::string> known;
+  for (const store::Flaw* flaw : flaws) {
+    const auto name = names.find(flaw->manifest);
+    if (name != names.end()) known.push_back(name->second);
+  }
+  if (known.empty()) known.push_back(flaws.front()->manifest.str());
+  const std::size_t others = flaws.size() - known.size();
+  const bool there = std::filesystem::exists(blob);
+  return {
+      "store",
+      fmt::format("{}{}: {}: {}", join(known, ", "), others == 0 ? "" : fmt::format(" and {} others", others),
+                  flaws.front()->what, blob.string()),
+      fmt::format("{}Have it again by kiln bake{} or kiln pull; kiln verify {} then reads every byte.",
+                  there ? fmt::format("Remove {}. ", blob.string()) : "", there ? " --no-cache" : "", known.front())};
+}
+
 }  // namespace
 
 std::vector<Finding> look_at_ledger(const Context& context) {
@@ -127,18 +147,18 @@ std::vector<Finding> look_at_store(const Context& context) {
     const std::vector<store::Flaw> flaws = store::find_flaws(context.store_folder());
     if (flaws.empty()) return;
     const std::map<Digest, std::string> names = image_names(context);
+    std::vector<host::Path> blobs;  // in the order of the flaws
+    std::map<host::Path, std::vector<const store::Flaw*>> by_blob;
     for (const store::Flaw& flaw : flaws) {
-      if (found.size() == kFlawsShown) {
-        found.push_back({"store", fmt::format("{} more like these", flaws.size() - kFlawsShown), ""});
+      if (by_blob[flaw.blob].empty()) blobs.push_back(flaw.blob);
+      by_blob[flaw.blob].push_back(&flaw);
+    }
+    for (const host::Path& blob : blobs) {
+      if (found.size() == kBlobsShown) {
+        found.push_back({"store", fmt::format("{} more blobs like these", blobs.size() - kBlobsShown), ""});
         break;
       }
-      const auto name = names.find(flaw.manifest);
-      const std::string image = name == names.end() ? flaw.manifest.str() : name->second;
-      const bool there = std::filesystem::exists(flaw.blob);
-      found.push_back({"store", fmt::format("{}: {}: {}", image, flaw.what, flaw.blob.string()),
-                       fmt::format("{}Have it again by kiln bake{} or kiln pull; kiln verify {} then reads every byte.",
-                                   there ? fmt::format("Remove {}. ", flaw.blob.string()) : "",
-                                   there ? " --no-cache" : "", image)});
+      found.push_back(of_blob(blob, by_blob[blob], names));
     }
   });
 }
