@@ -39,11 +39,12 @@ void finished(Deployment& deployment, const ledger::Entry& entry, const json& bo
   deployment.template_version = body.at("template_version");
 }
 
-// The newest that ended with `done` and brought that version of the launch template.
-const Deployment* newest_with(const std::vector<Deployment>& deployments, std::int64_t template_version) {
+// The newest older than `sequence` that ended with `done` and brought that version of the launch template.
+const Deployment* newest_with(const std::vector<Deployment>& deployments, std::int64_t template_version,
+                              std::int64_t sequence) {
   const auto found = std::find_if(deployments.rbegin(), deployments.rend(), [&](const Deployment& deployment) {
-    return deployment.outcome == Outcome::done && !deployment.destroyed && deployment.verb != "rollback" &&
-           deployment.template_version == template_version;
+    return deployment.sequence < sequence && deployment.outcome == Outcome::done && !deployment.destroyed &&
+           deployment.verb != "rollback" && deployment.template_version == template_version;
   });
   return found == deployments.rend() ? nullptr : &*found;
 }
@@ -57,8 +58,9 @@ std::vector<Deployment> steps_that_stand(const std::vector<Deployment>& deployme
     if (deployment.outcome != Outcome::done || deployment.destroyed) continue;
     const Deployment* step = &deployment;
     if (deployment.verb == "rollback") {
-      const Deployment* standing = newest_with(steps, deployment.template_version);
-      step = standing != nullptr ? standing : newest_with(deployments, deployment.template_version);
+      const Deployment* standing = newest_with(steps, deployment.template_version, deployment.sequence);
+      step =
+          standing != nullptr ? standing : newest_with(deployments, deployment.template_version, deployment.sequence);
       if (step == nullptr) continue;
     }
     const Deployment reached = *step;
