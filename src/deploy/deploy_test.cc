@@ -322,7 +322,7 @@ TEST_F(EngineTest, UnfinishedDeploymentToAnotherEndIsRefusedAndTheSameOneGoesOn)
   Wanted other = wanted_;
   other.version = "1.1.0";
   expect_error(ErrorCode::held, "ana@forge", [&] { engine(options).run(other); });
-  expect_error(ErrorCode::held, "kiln deploy --image 1.0.0", [&] { engine(options).run(other); });
+  expect_error(ErrorCode::held, "kiln deploy --env production --image 1.0.0", [&] { engine(options).run(other); });
   EXPECT_EQ(engine(options).run(wanted_).id, id);
 }
 
