@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "aws/fake_aws.h"
+#include "base/testing/errors.h"
 #include "wire/autoscaling.h"
 #include "wire/ec2.h"
 #include "wire/sts.h"
@@ -29,13 +30,7 @@ class Calling : public ::testing::Test {
   }
   template <class Op>
   Error failure(Client& caller, const typename Op::Input& input = {}) {
-    try {
-      caller.call<Op>(input);
-    } catch (const Error& error) {
-      return error;
-    }
-    ADD_FAILURE() << "no error";
-    return Error(ErrorCode::internal, "");
+    return testing::failure([&] { caller.call<Op>(input); });
   }
   std::string field(const http::Request& request, const std::string& name) {
     std::size_t at = ("&" + request.body).find("&" + name + "=");

@@ -1,4 +1,5 @@
-// Paginate: all pages of a Describe call.
+// Paginate: all pages of a Describe call, each a call of the client's with its own retries; at most `pages_max`. Throws
+// as the client does; pages that were seen before are not taken back.
 #pragma once
 
 #include <string>

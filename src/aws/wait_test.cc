@@ -4,11 +4,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "base/error.h"
+#include "base/testing/errors.h"
 
 namespace kiln::aws {
 namespace {
 
+using testing::failure;
 using ::testing::HasSubstr;
 
 class Waiting : public ::testing::Test {
@@ -43,17 +44,15 @@ TEST_F(Waiting, LooksQuicklyAtFirstAndSeldomLater) {
 
 TEST_F(Waiting, SaysWhatItWaitedForSinceWhenAndWhatItSawLast) {
   int looks = 0;
-  try {
+  const Error error = failure([&] {
     wait_until(clock, wait, [&] {
       ++looks;
       return Seen{false, elapsed() < Duration(60'000) ? "pending" : "still pending"};
     });
-    FAIL();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), ErrorCode::timeout);
-    EXPECT_THAT(error.message(), HasSubstr("for instance i-1 to be running, since 2026-11-24T03:00:00.000Z"));
-    EXPECT_THAT(error.message(), HasSubstr("last seen: still pending"));
-  }
+  });
+  EXPECT_EQ(error.code(), ErrorCode::timeout);
+  EXPECT_THAT(error.message(), HasSubstr("for instance i-1 to be running, since 2026-11-24T03:00:00.000Z"));
+  EXPECT_THAT(error.message(), HasSubstr("last seen: still pending"));
   EXPECT_EQ(elapsed(), Duration(60'000));
   EXPECT_GT(looks, 2);
 }
@@ -73,12 +72,8 @@ TEST_F(Waiting, LooksOnceEvenWithoutABudget) {
 TEST_F(Waiting, HearsACancellationWithinASecond) {
   wait.interval_min = Duration(15'000);
   wait.cancelled = [&] { return elapsed() >= Duration(2500); };
-  try {
-    wait_until(clock, wait, [] { return Seen{}; });
-    FAIL();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), ErrorCode::cancelled);
-  }
+  const Error error = failure([&] { wait_until(clock, wait, [] { return Seen{}; }); });
+  EXPECT_EQ(error.code(), ErrorCode::cancelled);
   EXPECT_LE(elapsed(), Duration(3500));
 }
 

@@ -20,16 +20,18 @@
 #include "bake/normalise.h"
 #include "bake/plan.h"
 #include "bake/sandbox.h"
+#include "base/testing/errors.h"
 #include "host/process.h"
 
 namespace kiln::bake {
 namespace {
 
-using testing::ElementsAre;
-using testing::HasSubstr;
+using ::testing::ElementsAre;
+using testing::failure;
+using ::testing::HasSubstr;
 namespace fs = std::filesystem;
 
-class BakeTest : public testing::Test {
+class BakeTest : public ::testing::Test {
  protected:
   BakeTest() { fs::create_directories(app_folder()); }
 
@@ -224,12 +226,8 @@ TEST_F(Copy, AFileThatChangedSinceItWasHashedIsNoticed) {
   const fs::path tree = folder_.path() / "tree";
   fs::create_directories(tree);
   spec::CopyStep step = std::get<spec::CopyStep>(layers[1].step->action);
-  try {
-    stage_copy(app_, *layers[1].step, step, layers[1].inputs, small_image, tree);
-    FAIL();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), ErrorCode::conflict);
-  }
+  const Error error = failure([&] { stage_copy(app_, *layers[1].step, step, layers[1].inputs, small_image, tree); });
+  EXPECT_EQ(error.code(), ErrorCode::conflict);
 }
 
 TEST_F(Copy, LooksIntoARootWithoutLeavingIt) {
@@ -261,8 +259,8 @@ TEST_F(Trees, LoseWhatAnotherBakeWouldHaveOtherwise) {
   for (const auto& entry : fs::recursive_directory_iterator(tree)) {
     if (!entry.is_directory()) files.push_back(entry.path().lexically_relative(tree).string());
   }
-  EXPECT_THAT(files, testing::UnorderedElementsAre("var/lib/dpkg/status", "etc/passwd", "var/log/app/app.log",
-                                                   "etc/machine-id"));
+  EXPECT_THAT(files, ::testing::UnorderedElementsAre("var/lib/dpkg/status", "etc/passwd", "var/log/app/app.log",
+                                                     "etc/machine-id"));
   EXPECT_EQ(fs::file_size(tree / "etc/machine-id"), 0U);
   EXPECT_EQ(fs::file_size(tree / "var/log/app/app.log"), 0U);
   struct stat info {};
@@ -342,14 +340,10 @@ TEST_F(Trees, WithoutRootNothingIsMountedAndTheUserIsTold) {
 TEST_F(Trees, AKernelWithoutAFileSystemThatIsNeededIsNamedWithWhatToDo) {
   const host::Path list = folder_.path() / "filesystems";
   host::write_file(list, "nodev\tsysfs\n\text4\n\terofs\n");
-  try {
-    check_kernel(list);
-    FAIL() << "there is no overlay";
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), ErrorCode::unsupported);
-    EXPECT_THAT(error.message(), HasSubstr("'overlay'"));
-    EXPECT_THAT(error.next(), HasSubstr("linux-image-amd64"));
-  }
+  const Error error = failure([&] { check_kernel(list); });
+  EXPECT_EQ(error.code(), ErrorCode::unsupported);
+  EXPECT_THAT(error.message(), HasSubstr("'overlay'"));
+  EXPECT_THAT(error.next(), HasSubstr("linux-image-amd64"));
   host::write_file(list, "nodev\toverlay\n");
   EXPECT_THROW(check_kernel(list), Error);
   host::write_file(list, "nodev\toverlay\n\terofs\n");
@@ -358,14 +352,10 @@ TEST_F(Trees, AKernelWithoutAFileSystemThatIsNeededIsNamedWithWhatToDo) {
 
 TEST_F(Trees, AProgramThatIsMissingIsNamedBeforeAnythingRuns) {
   EXPECT_EQ(bound_to_us("sh").front(), "unshare");
-  try {
-    bound_to_us("no-such-program");
-    FAIL() << "it is not there";
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), ErrorCode::missing_program);
-    EXPECT_THAT(error.message(), HasSubstr("no-such-program"));
-    EXPECT_THAT(error.next(), HasSubstr("apt-get install"));
-  }
+  const Error error = failure([&] { bound_to_us("no-such-program"); });
+  EXPECT_EQ(error.code(), ErrorCode::missing_program);
+  EXPECT_THAT(error.message(), HasSubstr("no-such-program"));
+  EXPECT_THAT(error.next(), HasSubstr("apt-get install"));
 }
 
 TEST_F(Versions, ALiteralAndATimestampNeedNoRepository) {

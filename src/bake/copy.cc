@@ -13,6 +13,7 @@
 
 #include "bake/files.h"
 #include "base/text.h"
+#include "host/os_error.h"
 
 namespace kiln::bake {
 namespace {
@@ -136,12 +137,10 @@ Look look_into(const host::Path& root) {
     const host::FileDescriptor top(::open(root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
     const auto number = open_in_root(top.get(), path);
     if (number < 0 && (errno == ENOENT || errno == ENOTDIR)) return std::nullopt;
-    if (number < 0)
-      throw Error(ErrorCode::io, fmt::format("looking at {} in the image: {}", path, std::strerror(errno)));
+    if (number < 0) throw host::os_error(fmt::format("looking at {} in the image", path), errno);
     const host::FileDescriptor fd(static_cast<int>(number));
     struct stat info {};
-    if (::fstat(fd.get(), &info) != 0)
-      throw Error(ErrorCode::io, fmt::format("looking at {} in the image: {}", path, std::strerror(errno)));
+    if (::fstat(fd.get(), &info) != 0) throw host::os_error(fmt::format("looking at {} in the image", path), errno);
     const std::string absolute = fs::read_symlink(fmt::format("/proc/self/fd/{}", fd.get())).string();
     std::string real = absolute.substr(fs::canonical(root).string().size());
     return Existing{S_ISDIR(info.st_mode) ? Existing::Kind::folder : Existing::Kind::other,

@@ -2,14 +2,13 @@
 #include "bake/normalise.h"
 
 #include <fcntl.h>
-#include <fmt/format.h>
 #include <sys/stat.h>
 
 #include <cerrno>
 #include <cstring>
 
 #include "bake/files.h"
-#include "base/error.h"
+#include "host/os_error.h"
 
 namespace kiln::bake {
 namespace {
@@ -104,8 +103,7 @@ void remove_host_keys(const fs::path& tree) {
 
 void fix_entry(const fs::path& path, std::int64_t started_ms) {
   struct stat info {};
-  if (::lstat(path.c_str(), &info) != 0)
-    throw Error(ErrorCode::io, fmt::format("{}: {}", path.string(), std::strerror(errno)));
+  if (::lstat(path.c_str(), &info) != 0) throw host::os_error("reading " + path.string(), errno);
   store::remove_overlay_notes(path);
   if (S_ISDIR(info.st_mode)) {
     for (const std::string& name : host::list_folder(path)) fix_entry(path / name, started_ms);

@@ -12,8 +12,8 @@
 
 #include "bake/files.h"
 #include "bake/sandbox.h"
-#include "base/error.h"
 #include "base/text.h"
+#include "host/os_error.h"
 #include "host/pieces.h"
 #include "store/erofs.h"
 
@@ -30,8 +30,7 @@ using Tree = std::map<std::string, Entry>;
 
 Entry entry_of(const fs::path& path) {
   Entry entry;
-  if (::lstat(path.c_str(), &entry.info) != 0)
-    throw Error(ErrorCode::io, fmt::format("{}: {}", path.string(), std::strerror(errno)));
+  if (::lstat(path.c_str(), &entry.info) != 0) throw host::os_error("reading " + path.string(), errno);
   std::array<char, 4> value{};
   entry.opaque =
       ::lgetxattr(path.c_str(), "trusted.overlay.opaque", value.data(), value.size()) == 1 && value[0] == 'y';

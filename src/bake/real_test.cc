@@ -16,13 +16,14 @@
 #include "bake/bake.h"
 #include "bake/base_images.h"
 #include "bake/sandbox.h"
+#include "base/testing/errors.h"
 #include "base/text.h"
 #include "host/process.h"
 
 namespace kiln::bake {
 namespace {
 
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 namespace fs = std::filesystem;
 
 constexpr const char* kRecipe = R"(app: web
@@ -58,7 +59,7 @@ std::string left_of_bake(const fs::path& home, host::Clock& clock) {
 }
 
 // One home for all tests of this program, so that the base is made no more often than a test asks for.
-class RealBake : public testing::Test {
+class RealBake : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
     if (::geteuid() != 0) return;
@@ -88,13 +89,7 @@ class RealBake : public testing::Test {
   }
 
   Error failure(const std::string& recipe) {
-    try {
-      run(recipe);
-    } catch (const Error& error) {
-      return error;
-    }
-    ADD_FAILURE() << "baked";
-    return {ErrorCode::internal, ""};
+    return testing::failure([&] { run(recipe); });
   }
 
   Options options(const std::string& home) const {
@@ -137,7 +132,7 @@ TEST_F(RealBake, NothingChangedTakesEveryLayerFromTheCacheAtOnce) {
   const BakeResult first = run();
   const BakeResult second = run();
   EXPECT_EQ(first.image.digest, second.image.digest);
-  EXPECT_THAT(reused(second), testing::Each(true));
+  EXPECT_THAT(reused(second), ::testing::Each(true));
   EXPECT_LT(second.duration, Duration(200));
 }
 
@@ -146,7 +141,7 @@ TEST_F(RealBake, OneChangedFileMakesOneLayerAndAnotherImage) {
   write("site/index.html", "web 1.1.0\n");
   const BakeResult after = run();
   EXPECT_NE(before.image.digest, after.image.digest);
-  EXPECT_THAT(reused(after), testing::ElementsAre(true, true, false, true));
+  EXPECT_THAT(reused(after), ::testing::ElementsAre(true, true, false, true));
   EXPECT_LT(after.duration, Duration(2000));
 }
 
@@ -191,12 +186,8 @@ TEST_F(RealBake, AFullDiskIsNamedAndLeavesNothingBehind) {
   fs::create_directories(small);
   with_private_mounts([&] {
     ASSERT_EQ(::mount("small", small.c_str(), "tmpfs", 0, "size=32m"), 0);
-    try {
-      run(kRecipe, "small");
-      ADD_FAILURE() << "a base in 32 MiB";
-    } catch (const Error& error) {
-      EXPECT_EQ(error.code(), ErrorCode::disk_full) << error.what();
-    }
+    const Error error = testing::failure([&] { run(kRecipe, "small"); });
+    EXPECT_EQ(error.code(), ErrorCode::disk_full) << error.what();
     EXPECT_TRUE(host::list_folder(small / "store" / "tmp").empty());
     EXPECT_TRUE(host::list_folder(small / "cache" / "layers").empty());
   });
@@ -207,12 +198,8 @@ TEST_F(RealBake, AMirrorThatDoesNotAnswerIsUnavailable) {
   Options without = options("no-mirror");
   without.mirror = without.security_mirror = "http://127.0.0.1:1/debian";
   const spec::App app = spec::parse_app(kRecipe);
-  try {
-    bake(app, app_folder_, store, clock_, without);
-    FAIL();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), ErrorCode::unavailable) << error.what();
-  }
+  const Error error = testing::failure([&] { bake(app, app_folder_, store, clock_, without); });
+  EXPECT_EQ(error.code(), ErrorCode::unavailable) << error.what();
 }
 
 TEST_F(RealBake, TwoBakesAtOnceShareTheCache) {
@@ -315,7 +302,7 @@ TEST_F(RealBake, ASecretIsReadByItsStepAndIsNowhereElse) {
                           "$WANT', secrets: [token], "
                           "environment: {WANT: s3cr3t-of-the-test}}\n    - run: test ! -e /run/kiln/secrets\n"));
   EXPECT_THAT(said_by(result), HasSubstr("it is ***"));
-  EXPECT_THAT(said_by(result), testing::Not(HasSubstr("s3cr3t")));
+  EXPECT_THAT(said_by(result), ::testing::Not(HasSubstr("s3cr3t")));
   const Error left = failure(
       with_image_keys(secrets, "    - run: {commands: cp /run/kiln/secrets/token /root/token, secrets: [token]}\n"));
   EXPECT_EQ(left.code(), ErrorCode::usage);
@@ -323,7 +310,7 @@ TEST_F(RealBake, ASecretIsReadByItsStepAndIsNowhereElse) {
   const Error failed = failure(
       with_image_keys(secrets, "    - run: {commands: 'cat /run/kiln/secrets/token; exit 7', secrets: [token]}\n"));
   EXPECT_THAT(failed.message(), HasSubstr("***"));
-  EXPECT_THAT(failed.message(), testing::Not(HasSubstr("s3cr3t")));
+  EXPECT_THAT(failed.message(), ::testing::Not(HasSubstr("s3cr3t")));
   ::unsetenv("KILN_TEST_TOKEN");
 }
 
@@ -381,14 +368,14 @@ TEST_F(RealBake, ALockFileHoldsVersionsUntilItIsRenewedAndSaysWhatIsGone) {
   EXPECT_THAT(lock, HasSubstr("\"libc6\": \""));
   const BakeResult again = run();
   EXPECT_EQ(again.image.digest, renewed.image.digest);
-  EXPECT_THAT(reused(again), testing::Each(true));
+  EXPECT_THAT(reused(again), ::testing::Each(true));
 
   // Another step is added to it, and everything that was in it stays.
   const BakeResult more = run(with_step("packages: [tree]"));
   const std::string longer = host::read_file(app_folder_ / "kiln.lock");
   EXPECT_THAT(longer, HasSubstr("\"tree\": \""));
-  EXPECT_THAT(reused(more), testing::ElementsAre(true, true, true, true, false));
-  EXPECT_THAT(reused(run(with_step("packages: [tree]"))), testing::Each(true));
+  EXPECT_THAT(reused(more), ::testing::ElementsAre(true, true, true, true, false));
+  EXPECT_THAT(reused(run(with_step("packages: [tree]"))), ::testing::Each(true));
 
   const std::size_t at = longer.find("\"tree\": \"") + 9;
   write("kiln.lock", longer.substr(0, at) + "9." + longer.substr(at));

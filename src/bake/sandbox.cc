@@ -16,6 +16,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "host/mounts.h"
+#include "host/os_error.h"
 #include "store/erofs.h"
 
 namespace kiln::bake {
@@ -70,7 +71,7 @@ void with_private_mounts(const std::function<void()>& body) {
     // systemd-nspawn's notes about its containers end with us too.
     host::make_folders("/run/systemd/nspawn");
     if (::mount("kiln", "/run/systemd/nspawn", "tmpfs", 0, "size=1m,mode=0755") != 0) {
-      throw Error(ErrorCode::io, fmt::format("mounting a tmpfs on /run/systemd/nspawn: {}", std::strerror(errno)));
+      throw host::os_error("mounting a tmpfs on /run/systemd/nspawn", errno);
     }
     body();
   });
@@ -109,7 +110,7 @@ void MergedRoot::give_secrets(const std::map<std::string, std::string>& secrets)
   const host::Path folder = exchange() / "secrets";
   host::make_folders(folder);
   if (::mount("kiln", folder.c_str(), "tmpfs", MS_NOSUID | MS_NODEV, "size=16m,mode=0700") != 0)
-    throw Error(ErrorCode::io, fmt::format("mounting a tmpfs on {}: {}", folder.string(), std::strerror(errno)));
+    throw host::os_error("mounting a tmpfs on " + folder.string(), errno);
   for (const auto& [name, value] : secrets) {
     host::write_file(folder / name, value, 0400);
     set_owner_and_mode(folder / name, 0, 0, 0400);

@@ -1,5 +1,6 @@
 // Files: read and write whole files durably, list, remove. Every failure is an Error that names the path:
-// not_found, denied, disk_full (ENOSPC, EDQUOT) or io.
+// not_found, denied, disk_full (ENOSPC, EDQUOT) or io. Safe from several threads and beside other processes: nothing is
+// kept between calls.
 #pragma once
 
 #include <filesystem>

@@ -1,4 +1,5 @@
-// FileLock: one holder at a time, across processes. The kernel lets go when the holder dies, however it dies.
+// FileLock: one holder at a time, across processes and threads. The kernel lets go when the holder dies, however it
+// dies.
 #pragma once
 
 #include <functional>

@@ -1,4 +1,5 @@
-// Processes: run a program and wait, or start one that outlives us and find it again.
+// Processes: run a program and wait, or start one that outlives us and find it again. All of it may be called from
+// several threads.
 #pragma once
 
 #include <sys/types.h>
@@ -34,7 +35,7 @@ struct CommandResult {
   bool ok() const { return status == 0 && !timed_out; }
 };
 
-// Runs it in a process group of its own and waits. When this thread's process dies, the kernel ends it (PDEATHSIG).
+// Runs it in a process group of its own and waits. When we die, the kernel ends it (PDEATHSIG).
 // Throws Error(missing_program) naming the program and the Debian package that has it, Error(io), Error(cancelled).
 CommandResult run(const Command& command);
 // As `run`, and throws Error(io) with the status and the last lines of its output unless it exits with 0.

@@ -13,7 +13,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "base/error.h"
+#include "base/testing/errors.h"
 #include "http/server.h"
 
 namespace kiln::http {
@@ -32,13 +32,7 @@ Response mirror(const Request& request) {
 }
 
 Error failure_of(Client& client, const std::string& origin, const Timeouts& timeouts = {}) {
-  try {
-    client.send(origin, Request(), timeouts);
-  } catch (const Error& error) {
-    return error;
-  }
-  ADD_FAILURE() << "no error";
-  return Error(ErrorCode::internal, "");
+  return testing::failure([&] { client.send(origin, Request(), timeouts); });
 }
 
 TEST(Client, SendsARequestAsItStandsAndAddsNothing) {

@@ -12,12 +12,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "base/error.h"
+#include "base/testing/errors.h"
 #include "host/file.h"
 
 namespace kiln::http {
 namespace {
 
+using testing::failure;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
@@ -291,28 +292,20 @@ TEST(Server, NamesThePortAndTheProcessThatHoldsIt) {
   Server first(quick(), answering(&echo));
   Server::Options options = quick();
   options.port = first.port();
-  try {
-    Server second(options, answering(&echo));
-    FAIL() << "two servers share one port";
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), ErrorCode::held);
-    EXPECT_THAT(error.message(), HasSubstr("port " + std::to_string(first.port())));
-    EXPECT_THAT(error.message(), HasSubstr("(pid " + std::to_string(getpid()) + ")"));
-    EXPECT_FALSE(error.next().empty());
-  }
+  const Error error = failure([&] { Server second(options, answering(&echo)); });
+  EXPECT_EQ(error.code(), ErrorCode::held);
+  EXPECT_THAT(error.message(), HasSubstr("port " + std::to_string(first.port())));
+  EXPECT_THAT(error.message(), HasSubstr("(pid " + std::to_string(getpid()) + ")"));
+  EXPECT_FALSE(error.next().empty());
 }
 
 TEST(Server, RefusesAnAddressThatIsNotOurs) {
   for (const char* host : {"localhost", "203.0.113.1"}) {
     Server::Options options = quick();
     options.host = host;
-    try {
-      Server server(options, answering(&echo));
-      FAIL() << host;
-    } catch (const Error& error) {
-      EXPECT_EQ(error.code(), ErrorCode::invalid);
-      EXPECT_THAT(error.message(), HasSubstr(host));
-    }
+    const Error error = failure([&] { Server server(options, answering(&echo)); });
+    EXPECT_EQ(error.code(), ErrorCode::invalid);
+    EXPECT_THAT(error.message(), HasSubstr(host));
   }
 }
 

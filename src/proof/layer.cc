@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "host/os_error.h"
 #include "host/pieces.h"
 #include "proof/dpkg.h"
 #include "proof/hash.h"
@@ -74,8 +75,7 @@ class Walk {
 
   void entry(const std::string& path) {
     struct stat info {};
-    if (::lstat(at(path).c_str(), &info) != 0)
-      throw Error(ErrorCode::io, fmt::format("reading {}: {}", at(path).string(), std::strerror(errno)));
+    if (::lstat(at(path).c_str(), &info) != 0) throw host::os_error("reading " + at(path).string(), errno);
     // overlayfs's way to say "removed".
     if (S_ISCHR(info.st_mode) && info.st_rdev == ::makedev(0, 0)) {
       contents.removed.insert(path);

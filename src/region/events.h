@@ -2,7 +2,8 @@
 // the reason that AWS's own describe calls give. For whoever asks afterwards why something was replaced or drained.
 //
 // "2026-11-25T12:00:00.123Z 123456789012/us-east-1 target web/3a1b i-0f1e:80 unhealthy: Target.Timeout, ..."
-// A line that repeats what was last said of its subject is not said again.
+// A line that repeats what was last said of its subject is not said again. On the region's loop; nothing is kept, so
+// after a restart what holds then may be said once more.
 #pragma once
 
 #include <functional>

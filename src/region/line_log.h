@@ -1,7 +1,9 @@
 // LineLog: a file of lines that stays small: at 1 MiB it becomes `<path>.old`, of which there is one.
+//
+// A line is there when `add` returns and outlives the process, not a power cut. One for which there is no room is lost;
+// nobody fails for it, and later ones are written again.
 #pragma once
 
-#include <fstream>
 #include <mutex>
 #include <string>
 #include <string_view>
@@ -20,7 +22,7 @@ class LineLog {
  private:
   host::Path path_;
   std::mutex mutex_;
-  std::ofstream file_;
+  host::FileDescriptor file_;
 };
 
 // Text of a stranger's as a part of a line: control characters, bytes beyond ASCII and '\' as "\x0a".

@@ -1,8 +1,9 @@
 // Store: bytes by digest, as an OCI image layout (oci-layout, index.json, blobs/sha256/...).
 //
-// Several processes may use one store at once. A blob appears whole or not at all, also after kill -9 or a full disk:
-// it is written under tmp/ and renamed. What is read through `read` and `image` was checked against its digest; a
-// mismatch is an Error(corrupt) that names the blob, its path and what to do. Nothing is ever changed in place.
+// Several processes may use one store at once, and several threads one object. A blob appears whole or not at all, also
+// after kill -9 or a full disk: it is written under tmp/ and renamed. What is read through `read` and `image` was
+// checked against its digest; a mismatch is an Error(corrupt) that names the blob, its path and what to do. Nothing is
+// ever changed in place.
 #pragma once
 
 #include <functional>
@@ -38,7 +39,7 @@ class Store {
   std::unique_ptr<host::TemporaryFolder> temporary() const;
 
   // Reads every byte of the blob and compares. Remembers what it has verified by inode, size, mtime and ctime, so that
-  // launching the same image a thousand times reads it once a process. Safe from several threads.
+  // launching the same image a thousand times reads it once a process.
   void verify(const Digest& digest) const;
   void verify(const Image& image) const;
 

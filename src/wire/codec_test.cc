@@ -5,7 +5,7 @@
 
 #include <functional>
 
-#include "base/error.h"
+#include "base/testing/errors.h"
 #include "base/text.h"
 #include "host/random.h"
 #include "wire/autoscaling.h"
@@ -262,12 +262,8 @@ TEST(DecodeResponse, RefusesAnAnswerThatIsNestedTooDeeplyAsInvalid) {
   const Operation& get = ssm::GetParameter::operation();
   http::Response response;
   response.body = R"({"Parameter":)" + std::string(10'000, '[');
-  try {
-    decode_response(get, response, get.make_output().get());
-    ADD_FAILURE() << "nothing was thrown";
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), ErrorCode::invalid);
-  }
+  const Error error = testing::failure([&] { decode_response(get, response, get.make_output().get()); });
+  EXPECT_EQ(error.code(), ErrorCode::invalid);
 }
 
 TEST(Errors, AreReadByTheClientInEveryProtocol) {

@@ -24,6 +24,21 @@ template <typename... Args>
 constexpr std::size_t target_groups_most = 50;
 constexpr std::size_t tags_most = 50;
 
+// The members that were named, all of them in that state.
+std::vector<Member*> members_in(Lifecycle state, Group& group, const std::vector<std::string>& instance_ids) {
+  std::vector<Member*> members;
+  for (const std::string& id : instance_ids) {
+    Member* member = Books::member(group, id);
+    if (member == nullptr) invalid("The instance {} is not part of Auto Scaling group {}.", id, group.name);
+    if (member->state != state) {
+      invalid("The instance {} is not in {}. It is in {}.", id, to_string(state), to_string(member->state));
+    }
+    if (std::find(members.begin(), members.end(), member) != members.end()) invalid("{} is named twice", id);
+    members.push_back(member);
+  }
+  return members;
+}
+
 }  // namespace
 
 struct Autoscaling::State {
@@ -257,16 +272,7 @@ std::vector<Activity> Autoscaling::enter_standby(const std::string& name, const 
                                                  bool decrement) {
   State& s = *state_;
   Group& group = s.find_live(name);
-  std::vector<Member*> members;
-  for (const std::string& id : instance_ids) {
-    Member* member = Books::member(group, id);
-    if (member == nullptr) invalid("The instance {} is not part of Auto Scaling group {}.", id, name);
-    if (member->state != Lifecycle::in_service) {
-      invalid("The instance {} is not in InService. It is in {}.", id, to_string(member->state));
-    }
-    if (std::find(members.begin(), members.end(), member) != members.end()) invalid("{} is named twice", id);
-    members.push_back(member);
-  }
+  const std::vector<Member*> members = members_in(Lifecycle::in_service, group, instance_ids);
   int count = static_cast<int>(members.size());
   if (decrement && group.desired - count < group.min_size) {
     invalid(
@@ -287,16 +293,7 @@ std::vector<Activity> Autoscaling::enter_standby(const std::string& name, const 
 std::vector<Activity> Autoscaling::exit_standby(const std::string& name, const std::vector<std::string>& instance_ids) {
   State& s = *state_;
   Group& group = s.find_live(name);
-  std::vector<Member*> members;
-  for (const std::string& id : instance_ids) {
-    Member* member = Books::member(group, id);
-    if (member == nullptr) invalid("The instance {} is not part of Auto Scaling group {}.", id, name);
-    if (member->state != Lifecycle::standby) {
-      invalid("The instance {} is not in Standby. It is in {}.", id, to_string(member->state));
-    }
-    if (std::find(members.begin(), members.end(), member) != members.end()) invalid("{} is named twice", id);
-    members.push_back(member);
-  }
+  const std::vector<Member*> members = members_in(Lifecycle::standby, group, instance_ids);
   int count = static_cast<int>(members.size());
   if (group.desired + count > group.max_size) {
     invalid(

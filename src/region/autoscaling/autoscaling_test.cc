@@ -5,16 +5,19 @@
 #include <gtest/gtest.h>
 
 #include "region/autoscaling/testing/fakes.h"
+#include "region/testing/refusals.h"
 
 namespace kiln::region::autoscaling {
 namespace {
 
+using region::testing::code_of;
+using region::testing::message_of;
 using std::chrono::hours;
 using std::chrono::minutes;
 using std::chrono::seconds;
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
-class AutoScaling : public testing::Test {
+class AutoScaling : public ::testing::Test {
  protected:
   void SetUp() override { world.instances.kinds = {Kind{}, Kind{}}; }
   const Member& first() { return world.group().members.front(); }
@@ -30,24 +33,6 @@ class AutoScaling : public testing::Test {
   }
   World world;
 };
-
-std::string code_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const ApiError& error) {
-    return error.code();
-  }
-  return "";
-}
-
-std::string message_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const ApiError& error) {
-    return error.message();
-  }
-  return "";
-}
 
 GroupSettings sizes(int min, int max, std::optional<int> desired) {
   GroupSettings settings;
@@ -76,11 +61,11 @@ TEST_F(AutoScaling, SaysInTheActivityWhyAnInstanceWasLaunched) {
   const Activity& activity = *activities().front();
   EXPECT_EQ(activity.status, ActivityStatus::successful);
   EXPECT_EQ(activity.description, "Launching a new EC2 instance: " + first().instance_id);
-  EXPECT_THAT(activity.cause,
-              testing::MatchesRegex("At [0-9T:-]+Z a user request created an AutoScalingGroup changing the desired "
-                                    "capacity from 0 to 1\\.  At [0-9T:-]+Z an instance was started in response to a "
-                                    "difference between desired and actual capacity, increasing the capacity from 0 to "
-                                    "1\\."));
+  EXPECT_THAT(activity.cause, ::testing::MatchesRegex(
+                                  "At [0-9T:-]+Z a user request created an AutoScalingGroup changing the desired "
+                                  "capacity from 0 to 1\\.  At [0-9T:-]+Z an instance was started in response to a "
+                                  "difference between desired and actual capacity, increasing the capacity from 0 to "
+                                  "1\\."));
   EXPECT_EQ(activity.details, R"({"Subnet ID":"subnet-a","Availability Zone":"us-east-1a"})");
 }
 
@@ -465,7 +450,7 @@ TEST(KilledAtEveryCommit, AGroupLaunchesReplacesAndScalesInWithoutLosingOrDoubli
   for (std::uint64_t seed = 1; seed <= 2; ++seed) {
     for (bool after_commit : {false, true}) {
       int kill = 1;
-      while (story(seed, kill, after_commit) && !testing::Test::HasFailure()) ++kill;
+      while (story(seed, kill, after_commit) && !::testing::Test::HasFailure()) ++kill;
       EXPECT_GT(kill, 15);
     }
   }

@@ -5,10 +5,12 @@
 #include <gtest/gtest.h>
 
 #include "region/autoscaling/testing/fakes.h"
+#include "region/testing/refusals.h"
 
 namespace kiln::region::autoscaling {
 namespace {
 
+using region::testing::code_of;
 using std::chrono::hours;
 using std::chrono::minutes;
 using std::chrono::seconds;
@@ -64,7 +66,7 @@ TEST(RefreshArithmetic, LeavesEveryGroupRoomToMoveWhateverThePercentages) {
   }
 }
 
-class RefreshRun : public testing::Test {
+class RefreshRun : public ::testing::Test {
  protected:
   void SetUp() override { world.instances.kinds = {Kind{}, Kind{}, Kind{}}; }
   std::string start(const RefreshPreferences& preferences, const std::string& version = "2") {
@@ -295,7 +297,7 @@ TEST_F(RefreshRun, WaitsForProtectedInstancesAndFailsAfterAnHour) {
   start(percentages(100, 200));
   ASSERT_TRUE(world.run_until([&] { return world.refresh_over(); }, hours(2)));
   EXPECT_EQ(world.refresh().status, RefreshStatus::failed);
-  EXPECT_THAT(world.refresh().reason, testing::HasSubstr("protected from scale in"));
+  EXPECT_THAT(world.refresh().reason, ::testing::HasSubstr("protected from scale in"));
   EXPECT_EQ(world.instances.machines.size(), 2u);
 }
 
@@ -322,7 +324,7 @@ TEST_F(RefreshRun, WaitsForInstancesInStandbyUnlessToldToIgnoreOrTerminateThem) 
   EXPECT_FALSE(world.refresh_over());
   ASSERT_TRUE(world.run_until([&] { return world.refresh_over(); }, hours(1)));
   EXPECT_EQ(world.refresh().status, RefreshStatus::failed);
-  EXPECT_THAT(world.refresh().reason, testing::HasSubstr("Standby"));
+  EXPECT_THAT(world.refresh().reason, ::testing::HasSubstr("Standby"));
 
   RefreshPreferences preferences = percentages(100, 200);
   preferences.standby = "Ignore";
@@ -370,15 +372,6 @@ TEST_F(RefreshRun, IsCancelledWithoutUndoingWhatWasReplaced) {
   EXPECT_EQ(world.refresh().status, RefreshStatus::cancelled);
   EXPECT_GE(world.of_version("2"), 2);
   EXPECT_EQ(world.group().launch_template.version, "1");
-}
-
-std::string code_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const ApiError& error) {
-    return error.code();
-  }
-  return "";
 }
 
 TEST_F(RefreshRun, IsRefusedWhileAnotherOneIsActive) {
@@ -494,7 +487,7 @@ TEST(KilledAtEveryCommit, ARefreshGoesOnToItsEndAndNoInstanceIsLostOrLaunchedTwi
   for (std::uint64_t seed = 1; seed <= 2; ++seed) {
     for (bool after_commit : {false, true}) {
       int kill = 1;
-      while (story(seed, kill, after_commit, false) && !testing::Test::HasFailure()) ++kill;
+      while (story(seed, kill, after_commit, false) && !::testing::Test::HasFailure()) ++kill;
       EXPECT_GT(kill, 10);
     }
   }
@@ -503,7 +496,7 @@ TEST(KilledAtEveryCommit, ARefreshGoesOnToItsEndAndNoInstanceIsLostOrLaunchedTwi
 TEST(KilledAtEveryCommit, ARollbackGoesOnToItsEndAndTheOldFleetStays) {
   for (bool after_commit : {false, true}) {
     int kill = 1;
-    while (story(7, kill, after_commit, true) && !testing::Test::HasFailure()) ++kill;
+    while (story(7, kill, after_commit, true) && !::testing::Test::HasFailure()) ++kill;
     EXPECT_GT(kill, 8);
   }
 }

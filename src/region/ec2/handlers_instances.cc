@@ -5,8 +5,7 @@
 
 #include "base/encoding.h"
 #include "region/ec2/filters.h"
-#include "region/ec2/handlers_disks.h"
-#include "region/ec2/handlers_metadata.h"
+#include "region/ec2/handlers_launch.h"
 #include "region/ec2/state.h"
 
 namespace kiln::region::ec2 {
@@ -340,26 +339,12 @@ RunRequest request_of(const w::RunInstancesRequest& input) {
     request.launch_template = TemplateSpec{from.launch_template_id.value_or(""), from.launch_template_name.value_or(""),
                                            from.version.value_or("$Default")};
   }
+  request.data = launch_data_of(*w::RunInstances::operation().input, input);
   LaunchData& data = request.data;
-  data.image_id = input.image_id;
-  data.instance_type = input.instance_type;
-  data.key_name = input.key_name;
-  data.user_data = input.user_data;
-  data.shutdown_behavior = input.instance_initiated_shutdown_behavior;
-  data.profile = profile_spec(input.iam_instance_profile);
-  data.ebs_optimized = input.ebs_optimized;
-  if (input.monitoring) data.monitoring = input.monitoring->enabled;
-  if (input.metadata_options) data.metadata = metadata_wish_of(*input.metadata_options);
-  data.security_group_ids = input.security_group_ids;
-  data.security_groups = input.security_groups;
-  data.termination_protected = input.disable_api_termination;
-  data.stop_protected = input.disable_api_stop;
-  data.interface = interface_data_of(*w::RunInstances::operation().input, input.network_interfaces);
   if (data.interface && present(input.subnet_id)) {
     throw ApiError("InvalidParameterCombination",
                    "Network interfaces and an instance-level subnet ID may not be specified on the same request");
   }
-  data.devices = devices_of(input.block_device_mappings);
   if (input.placement) {
     only_within(*w::RunInstances::operation().input, "Placement", &*input.placement, {"AvailabilityZone", "Tenancy"});
     if (input.placement->tenancy.value_or("default") != "default") {

@@ -5,8 +5,7 @@
 
 #include "base/text.h"
 #include "region/ec2/filters.h"
-#include "region/ec2/handlers_disks.h"
-#include "region/ec2/handlers_metadata.h"
+#include "region/ec2/handlers_launch.h"
 #include "region/ec2/state.h"
 
 namespace kiln::region::ec2 {
@@ -27,29 +26,12 @@ LaunchData data_of(const w::RequestLaunchTemplateData& input) {
       {"ImageId", "InstanceType", "KeyName", "UserData", "SecurityGroupIds", "SecurityGroups", "TagSpecifications",
        "InstanceInitiatedShutdownBehavior", "EbsOptimized", "Monitoring", "Placement", "NetworkInterfaces",
        "DisableApiTermination", "DisableApiStop", "IamInstanceProfile", "BlockDeviceMappings", "MetadataOptions"});
-  LaunchData data;
-  data.devices = devices_of(input.block_device_mappings);
-  data.image_id = input.image_id;
-  data.instance_type = input.instance_type;
-  data.key_name = input.key_name;
-  data.user_data = input.user_data;
-  data.shutdown_behavior = input.instance_initiated_shutdown_behavior;
-  data.profile = profile_spec(input.iam_instance_profile);
-  data.ebs_optimized = input.ebs_optimized;
-  if (input.monitoring) data.monitoring = input.monitoring->enabled;
-  if (input.metadata_options) data.metadata = metadata_wish_of(*input.metadata_options);
+  const wire::Shape& shape = *member_shape(*w::CreateLaunchTemplateVersion::operation().input, "LaunchTemplateData");
+  LaunchData data = launch_data_of(shape, input);
   if (input.placement) {
-    only_within(*member_shape(*w::CreateLaunchTemplateVersion::operation().input, "LaunchTemplateData"), "Placement",
-                &*input.placement, {"AvailabilityZone"});
+    only_within(shape, "Placement", &*input.placement, {"AvailabilityZone"});
     data.zone = input.placement->availability_zone;
   }
-  data.termination_protected = input.disable_api_termination;
-  data.stop_protected = input.disable_api_stop;
-  data.interface =
-      interface_data_of(*member_shape(*w::CreateLaunchTemplateVersion::operation().input, "LaunchTemplateData"),
-                        input.network_interfaces);
-  data.security_group_ids = input.security_group_ids;
-  data.security_groups = input.security_groups;
   for (const auto& specification : input.tag_specifications) {
     data.tags[specification.resource_type.value_or("instance")] = from_wire(specification.tags);
   }

@@ -3,24 +3,16 @@
 
 #include <gtest/gtest.h>
 
-#include "region/api_error.h"
 #include "region/elb/testing/simulated_world.h"
+#include "region/testing/refusals.h"
 
 namespace kiln::region::elb {
 namespace {
 
+using region::testing::code_of;
 using testing::SimulatedWorld;
 
 constexpr Duration kSecond{1'000};
-
-std::string code_of(const std::function<void()>& call) {
-  try {
-    call();
-    return "";
-  } catch (const ApiError& error) {
-    return error.code();
-  }
-}
 
 // A load balancer with one listener to one group, and instances 1..count in it, all healthy.
 struct Serving : SimulatedWorld {
@@ -383,13 +375,10 @@ TEST(Listeners, NameThePortThatIsTaken) {
   // Somebody else's, as far as Elb knows.
   world.balancer.apply({{{"stranger", "127.77.0.1", 8080, {}, false, 0, 60}}, {}}, [](std::exception_ptr) {});
   world.run(kSecond);
-  try {
-    world.listener(world.front, {{world.web, 1}}, 8080);
-    ADD_FAILURE() << "the port is taken";
-  } catch (const ApiError& error) {
-    EXPECT_EQ(error.code(), "ResourceInUse");
-    EXPECT_NE(error.message().find("127.77.0.1:8080"), std::string::npos);
-  }
+  const auto refusal = region::testing::refusal_of([&] { world.listener(world.front, {{world.web, 1}}, 8080); });
+  ASSERT_TRUE(refusal) << "the port is taken";
+  EXPECT_EQ(refusal->code(), "ResourceInUse");
+  EXPECT_NE(refusal->message().find("127.77.0.1:8080"), std::string::npos);
 }
 
 TEST(Fleets, OfAThousandTargetsComeIntoServiceAndStay) {

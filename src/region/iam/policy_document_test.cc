@@ -4,19 +4,15 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include "region/api_error.h"
+#include "region/testing/refusals.h"
 
 namespace kiln::region::iam {
 namespace {
 
 template <class Body>
 std::string refusal(Body&& body) {
-  try {
-    body();
-  } catch (const ApiError& error) {
-    return error.code() + ": " + error.message();
-  }
-  return {};
+  const auto refusal = testing::refusal_of(std::forward<Body>(body));
+  return refusal ? refusal->code() + ": " + refusal->message() : "";
 }
 
 std::string identity_refusal(const std::string& document) {
