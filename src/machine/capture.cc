@@ -30,12 +30,6 @@ std::uintmax_t clean(const fs::path& path) {
 
 }  // namespace
 
-void remove_what_is_mounted(const host::Path& tree) {
-  for (const char* name : kNoDisk) {
-    if (fs::symlink_status(tree / name).type() == fs::file_type::directory) host::remove_tree(tree / name);
-  }
-}
-
 store::Blob put_layer(store::Store& store, const host::Path& work, const host::Path& tree, std::uint64_t bytes_most) {
   // A layer has no holes, and a file of nothing but holes may be larger than the host's disk.
   if (clean(tree) > bytes_most) {
@@ -63,7 +57,9 @@ Digest capture_disk(store::Store& store, const host::Path& folder, const Spec& s
     // Owners, modes, times, links, attributes, device nodes, holes.
     host::run_checked({"cp", "--archive", (folder / "disk/upper/.").string(), tree.string()});
   }
-  remove_what_is_mounted(tree);
+  for (const char* name : kNoDisk) {
+    if (fs::symlink_status(tree / name).type() == fs::file_type::directory) host::remove_tree(tree / name);
+  }
   if (fs::is_empty(tree)) return spec.image.digest;
   store::ImageConfig config = spec.image.config;
   config.history.push_back("captured from " + spec.id);

@@ -21,6 +21,7 @@
 #include "machine/internal/fail.h"
 #include "machine/internal/loop_device.h"
 #include "machine/internal/partitions.h"
+#include "store/erofs.h"
 
 namespace kiln::machine {
 namespace {
@@ -110,13 +111,31 @@ bool has_init(const fs::path& root) {
   return false;
 }
 
-// What is mounted over them when it boots needs them.
-void make_mount_points(const fs::path& tree) {
+void set_time(const fs::path& path, const timespec& time) {
+  const timespec both[] = {time, time};
+  if (::utimensat(AT_FDCWD, path.c_str(), both, AT_SYMLINK_NOFOLLOW) != 0) fail("cannot set the time of", path);
+}
+
+// Emptied, and made where they are not there: what is mounted over them when it boots needs them. No clock of ours
+// shows.
+void empty_mount_points(const fs::path& tree) {
+  struct stat root {};
+  if (::lstat(tree.c_str(), &root) != 0) fail("cannot read", tree);
   for (const char* name : kNoDisk) {
     const fs::path folder = tree / name;
-    const mode_t mode = std::string_view(name) == "tmp" ? 01777 : 0755;
-    if (::mkdir(folder.c_str(), mode) == 0 && ::chmod(folder.c_str(), mode) != 0) fail("cannot make", folder);
+    struct stat info {};
+    timespec time{store::kLayerEpochSeconds, 0};
+    if (::lstat(folder.c_str(), &info) == 0) {
+      if (!S_ISDIR(info.st_mode)) continue;
+      time = info.st_mtim;
+      for (const std::string& inside : host::list_folder(folder)) host::remove_tree(folder / inside);
+    } else {
+      const mode_t mode = std::string_view(name) == "tmp" ? 01777 : 0755;
+      if (::mkdir(folder.c_str(), mode) != 0 || ::chmod(folder.c_str(), mode) != 0) fail("cannot make", folder);
+    }
+    set_time(folder, time);
   }
+  set_time(tree, root.st_mtim);
 }
 
 }  // namespace
@@ -150,8 +169,7 @@ Digest capture_volume(store::Store& store, const host::Path& file, const store::
     throw Error(ErrorCode::invalid, "its file system has no /sbin/init: no instance would boot from it",
                 "Put a whole root file system on it (Debian: with the package systemd-sysv)");
   }
-  remove_what_is_mounted(tree);
-  make_mount_points(tree);
+  empty_mount_points(tree);
   const store::Blob layer = put_layer(store, work->path(), tree, fs::file_size(file));
   return store.add_image(config, {layer});
 }

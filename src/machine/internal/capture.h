@@ -17,7 +17,6 @@ Digest capture_disk(store::Store& store, const host::Path& folder, const Spec& s
 
 // Mounts of a running system; what is below them on a disk is what it was before they were mounted.
 inline constexpr const char* kNoDisk[] = {"dev", "proc", "run", "sys", "tmp"};
-void remove_what_is_mounted(const host::Path& tree);
 // A tree of files as a layer; sockets and overlayfs's notes are removed from it before. `work`: a folder of the store.
 // Throws Error(unsupported) when its files are larger than that.
 store::Blob put_layer(store::Store& store, const host::Path& work, const host::Path& tree, std::uint64_t bytes_most);
