@@ -228,10 +228,27 @@ TEST_F(Parts, ARepositoryWithoutItsKeyIsQuoted) {
     EXPECT_THAT(failure([&] { plan_layers(recipe, app_folder()); }).message(),
                 HasSubstr("k is no OpenPGP key that is public"));
   }
+}
+
+TEST_F(Parts, ALayersKeyHoldsItsRepositoriesTheirKeysAndTheMirrors) {
+  const auto recipes = [this](const std::string& lines) {
+    std::vector<Digest> made;
+    for (const PlannedLayer& layer : plan_layers(app("    - packages: [htop]\n", lines), app_folder()))
+      made.push_back(layer.recipe);
+    return made;
+  };
+  const std::string tools = "  repositories: [{name: t, url: 'http://a/b', suite: x, components: [main], key: k}]\n";
   write("k", "-----BEGIN PGP PUBLIC KEY BLOCK-----\none");
-  const Digest before = plan_layers(recipe, app_folder())[1].recipe;
+  const std::vector<Digest> plain = recipes(""), with = recipes(tools);
+  EXPECT_EQ(with[0], plain[0]) << "the base takes nothing from it";
+  EXPECT_NE(with[1], plain[1]);
+  EXPECT_NE(recipes("  repositories: [{name: t, url: 'http://c/b', suite: x, components: [main], key: k}]\n")[1],
+            with[1]);
   write("k", "\x98\x33two");
-  EXPECT_NE(plan_layers(recipe, app_folder())[1].recipe, before);
+  EXPECT_NE(recipes(tools)[1], with[1]);
+  EXPECT_NE(recipes("  mirror: http://a/debian\n")[0], plain[0]);
+  EXPECT_NE(recipes("  mirror: http://a/debian\n")[0], recipes("  mirror: http://b/debian\n")[0]);
+  EXPECT_NE(recipes("  security_mirror: http://a/debian\n")[0], plain[0]);
 }
 
 TEST_F(Parts, TheLockFileReadsBackAndIsRefusedWhenItIsNotOne) {

@@ -599,6 +599,36 @@ TEST(Plan, LeavesARefreshOfSomebodyElseAlone) {
   EXPECT_THAT(refusals(driver.wanted, seen), ::testing::Contains(HasSubstr("r-foreign")));
 }
 
+TEST(Plan, ARefreshThatSomebodyElseStartsMeanwhileEndsTheDeployment) {
+  World world(15);
+  deploy_first(world);
+  Driver driver(world, wanted_of("1.1.0"));
+  Fleet seen = world.look();
+  seen.launch_template->versions.push_back({2, "ami-1.1.0", "t3.micro", {"sg-i"}, "", "1.1.0", ""});
+  fleet::Refresh refresh;
+  refresh.id = "r-foreign";
+  refresh.status = "InProgress";
+  refresh.wanted_version = 1;
+  seen.refreshes = {refresh};
+  learn(driver.progress, seen, driver.wanted, world.now);
+  const Plan next = plan(driver.wanted, seen, driver.progress, world.now);
+  EXPECT_THAT(std::get<DecideToGoBack>(next.actions.at(0)).why, HasSubstr("r-foreign"));
+}
+
+// Left over by a refresh that was stopped: the group launches what is wanted, and yet holds others.
+TEST(Plan, AGroupOfTheRightVersionThatHoldsOthersIsRefreshed) {
+  World world(17);
+  deploy_first(world);
+  Driver driver(world, wanted_of("1.1.0"));
+  Fleet seen = world.look();
+  seen.launch_template->versions.push_back({2, "ami-1.1.0", "t3.micro", {"sg-i"}, "", "1.1.0", ""});
+  seen.group->template_version = 2;
+  learn(driver.progress, seen, driver.wanted, world.now);
+  const Plan next = plan(driver.wanted, seen, driver.progress, world.now);
+  ASSERT_EQ(next.actions.size(), 1U);
+  EXPECT_EQ(std::get<StartRefresh>(next.actions[0]).template_version, 2);
+}
+
 TEST(Plan, InstancesThatCannotBeLaunchedFailTheDeployment) {
   World world(16);
   deploy_first(world);

@@ -38,6 +38,11 @@ TEST_F(Slots, TwoRegionsSideBySideHaveTwoNumbers) {
   EXPECT_EQ(b.loopback_address(7), "127.77.1.7");
 }
 
+TEST_F(Slots, OneThatSomebodyIsJustTakingIsNobodyElses) {
+  const host::FileLock taking = host::FileLock::take(options_.folder / "0", "another region", Time{});
+  EXPECT_EQ(take("a").number(), 1);
+}
+
 TEST_F(Slots, ARegionThatDiedGetsItsSlotAgainAndNobodyElseDoes) {
   { const Slot dies = take("a"); }
   EXPECT_EQ(take("b").number(), 1);
