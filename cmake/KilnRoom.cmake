@@ -47,18 +47,24 @@ function(kiln_room name)
   endif()
 endfunction()
 
-# kiln_real_test(NAME TIMEOUT SOURCES ... LIBS ...)
+# kiln_real_test(NAME TIMEOUT SOURCES ... LIBS ... [BESIDE_OTHERS])
 #
 # A gtest program `kiln_<name>_real_test` and the test `e2e.<name>`: real machines, namespaces, HAProxy or bakes. It needs root
-# and fails, not skips, without it. It is not part of `all`; the target kiln_real_tests builds all of them.
+# and fails, not skips, without it. It has the machine for itself unless BESIDE_OTHERS says that it need not. It is not part
+# of `all`; the target kiln_real_tests builds all of them.
 add_custom_target(kiln_real_tests)
 function(kiln_real_test name)
-  cmake_parse_arguments(REAL "" "TIMEOUT" "SOURCES;LIBS" ${ARGN})
+  cmake_parse_arguments(REAL "BESIDE_OTHERS" "TIMEOUT" "SOURCES;LIBS" ${ARGN})
   set(target kiln_${name}_real_test)
   add_executable(${target} EXCLUDE_FROM_ALL ${REAL_SOURCES})
   target_link_libraries(${target} PRIVATE ${REAL_LIBS})
   target_compile_definitions(${target} PRIVATE KILN_TEST_CACHE_DEFAULT="${CMAKE_BINARY_DIR}/test-cache")
   add_dependencies(kiln_real_tests ${target})
   add_test(NAME e2e.${name} COMMAND ${target})
-  set_tests_properties(e2e.${name} PROPERTIES LABELS e2e TIMEOUT ${REAL_TIMEOUT} RUN_SERIAL TRUE)
+  set_tests_properties(e2e.${name} PROPERTIES LABELS e2e TIMEOUT ${REAL_TIMEOUT})
+  if(REAL_BESIDE_OTHERS)
+    set_tests_properties(e2e.${name} PROPERTIES COST ${REAL_TIMEOUT})
+  else()
+    set_tests_properties(e2e.${name} PROPERTIES RUN_SERIAL TRUE)
+  endif()
 endfunction()

@@ -1,6 +1,8 @@
 // Command: the table of verbs, and their pages.
 #include "cli/command.h"
 
+#include <fmt/format.h>
+
 #include "cli/embedded.h"
 
 namespace kiln::cli {

@@ -1,6 +1,8 @@
 // History: deployments read out of the ledger's deployment.* entries.
 #include "deploy/history.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>

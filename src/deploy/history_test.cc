@@ -14,6 +14,7 @@ namespace kiln::deploy {
 namespace {
 
 using testing::expect_error;
+using ::testing::HasSubstr;
 
 class HistoryTest : public ::testing::Test {
  protected:
