@@ -47,7 +47,10 @@ class RealElb : public ::testing::Test {
   void start() {
     host::call_on(loop, [&] {
       balancer = std::make_unique<Haproxy>(loop, HaproxySite{folder->path() / "haproxy", ns->name_before_vpc()},
-                                           [](const std::string& line) { ADD_FAILURE() << line; });
+                                           [](const std::string& line) {
+                                             const bool usual = line.find("HAProxy runs as process") != line.npos;
+                                             EXPECT_TRUE(usual) << line;
+                                           });
       prober = std::make_unique<NamespaceProber>(loop, "/run/netns/" + ns->name_before_vpc());
       addresses = std::make_unique<LoopbackPool>([this](int) { return address; });
       elb = std::make_unique<Elb>(loop, random, journal, ec2, *balancer, *prober, *addresses, Options());
